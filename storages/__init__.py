@@ -1,0 +1,3 @@
+"""Django storages for object stores."""
+
+__version__ = "1.0.0.dev0"

@@ -1,0 +1,525 @@
+"""Django's storage API, written once over a handful of hooks.
+
+A backend is one subclass of :class:`BaseStorage` that implements the hooks at its end. Public methods take a name, hooks
+take a key; hooks raise whatever their SDK raises, and ``_classify()`` says what it means.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import functools
+import io
+import posixpath
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
+
+from django.conf import settings as django_settings
+from django.core.files.base import File
+from django.core.files.storage import Storage
+from django.core.files.utils import validate_file_name
+from django.utils import timezone
+
+from storages.contract import Body, DeleteError, Entry, ObjectChanged, PartUpload, Stat, WriteOptions
+from storages.errors import Translated, translated
+from storages.files import (
+    MIB,
+    GzipWriter,
+    PartWriter,
+    RangeFile,
+    RangeReader,
+    SpoolWriter,
+    StorageFile,
+    Unzipped,
+    Writer,
+)
+from storages.mixin import StorageMixin
+from storages.names import clean_name, shorten
+from storages.streams import Spool, chunks_of, gzipped, read_chunks, reader, taken
+
+# Tries at a free name before save() gives up: each adds seven random characters, so a second one is rare.
+_MOST_NAMES = 100
+
+
+class BaseStorage(StorageMixin, Storage):
+    """A Django storage over the hooks of a backend."""
+
+    file_class: type[StorageFile] = StorageFile
+
+    part_size = 8 * MIB  # bytes of one part of a long write; what is shorter is written in one request
+    parts_at_once = 4  # parts on their way at a time; 0 sends each in the writing thread
+    ranges_at_once = 10  # ranges on their way at a time in a sequential read
+    read_ahead = 40 * MIB  # bytes that a sequential read may hold
+    spool_limit = 8 * MIB  # bytes in memory of what can only be written or read whole
+
+    def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
+        """Return what a migration writes down: the class and its options, without the secret ones."""
+        declared = self.declared_settings()
+        path, args, kwargs = super().deconstruct()  # type: ignore[misc]
+        return path, args, {n: v for n, v in kwargs.items() if n not in declared or not declared[n].hides(v)}
+
+    # Opening
+
+    def open(
+        self,
+        name: str,
+        mode: str = "rb",
+        *,
+        encoding: str | None = None,
+        newline: str | None = None,
+        errors: str | None = None,
+    ) -> Any:
+        """Open ``name`` as Python's open() does: modes r, w, x, a with + and b or t; text is UTF-8 by default.
+
+        Raises FileNotFoundError, for x FileExistsError, PermissionError, ValueError for an unknown mode.
+        """
+        if encoding is None and newline is None and errors is None:
+            return self._open(name, mode)
+        return self.file_class(name, mode, self, encoding=encoding, newline=newline, errors=errors)
+
+    def _open(self, name: str, mode: str = "rb") -> Any:
+        return self.file_class(name, mode, self)
+
+    def open_range(self, name: str, start: int, end: int | None = None) -> RangeFile:
+        """Return a readable of the bytes of ``name`` from ``start`` to before ``end``, as stored; close it after use.
+
+        It is empty where the object ends before ``start``. Raises FileNotFoundError, ValueError for bad bounds.
+        """
+        if start < 0 or (end is not None and end < start):
+            raise ValueError(f"a range goes from 0 upwards, not from {start} to {end}")
+        key = self._file_key(name)
+        if self.capabilities.ranges:
+            return RangeFile(self._fetch(name, key, start, end))
+        return RangeFile(self._fetch(name, key, 0, None), start, end)
+
+    # Saving
+
+    def save(self, name: str | None, content: Any, max_length: int | None = None) -> str:
+        """Store ``content`` whole under ``name``, or, when that is taken and overwriting is off, under a free name.
+
+        Return the name. Two savers never get one name where the service can create conditionally. The content is read
+        from its start, and left open. Raises SuspiciousFileOperation for a bad name, and what the service raises;
+        nothing shows then.
+        """
+        if name is None:
+            name = content.name
+        if not hasattr(content, "chunks"):
+            content = File(content, name)
+        validate_file_name(name, allow_relative_path=True)
+        with contextlib.ExitStack() as stack:
+            if not self._role("overwrite") and not _is_seekable(content):
+                content = self._rewindable(content, stack)
+            for candidate in self._candidates(str(name), content, max_length):
+                # Again, for subclasses whose get_available_name() does not (CVE-2024-39330).
+                validate_file_name(candidate, allow_relative_path=True)
+                try:
+                    saved = self._save(candidate, content)
+                except FileExistsError:
+                    continue
+                validate_file_name(saved, allow_relative_path=True)
+                return saved
+        raise FileExistsError(errno.EEXIST, f"{type(self).__name__} found no free name", name)
+
+    def _candidates(self, name: str, content: Any, max_length: int | None) -> Iterator[str]:
+        """Yield names to try. The write itself finds out whether a name is free, where the service can tell."""
+        own_choice = type(self).get_available_name is not BaseStorage.get_available_name
+        if own_choice or self._role("overwrite") or not self.capabilities.create_only:
+            for _ in range(_MOST_NAMES):
+                yield self.get_available_name(name, max_length=max_length)
+            return
+        # A long upload that would be refused at its end is worth a question first.
+        taken_already = self._is_long(content) and self.exists(name)
+        if not taken_already and (not max_length or len(name) <= max_length):
+            yield name
+        root, extension = posixpath.splitext(posixpath.basename(name))
+        for _ in range(_MOST_NAMES):
+            alternative = self.get_alternative_name(root, extension)
+            yield shorten(name, max_length, alternative[len(root) : len(alternative) - len(extension)])
+
+    def _is_long(self, content: Any) -> bool:
+        try:
+            return content.size > self.part_size
+        except Exception:  # a content may lack a size in any number of ways
+            return True
+
+    def _rewindable(self, content: Any, stack: contextlib.ExitStack) -> File:
+        """Return a copy of a content that can be read only once: a refused write must be able to start again."""
+        spool = stack.enter_context(contextlib.closing(self._new_spool()))
+        for chunk in chunks_of(content):
+            spool.write(chunk)
+        copy = File(spool, content.name)
+        copy.content_type = getattr(content, "content_type", None)  # type: ignore[attr-defined]
+        return copy
+
+    def _save(self, name: str, content: Any) -> str:
+        """Store ``content`` under exactly ``name``; FileExistsError where that is taken and overwriting is off."""
+        key = self._file_key(name)
+        options = self._options(key, content, create_only=not self._role("overwrite"))
+        stored = self._write(name, key, chunks_of(content), options)
+        return self._name(stored) if stored else clean_name(name)
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        """Return ``name`` cut to ``max_length`` where overwriting is on, else a free name like it."""
+        if self._role("overwrite"):
+            validate_file_name(str(name), allow_relative_path=True)
+            return shorten(clean_name(name), max_length)
+        return super().get_available_name(name, max_length=max_length)
+
+    # Asking
+
+    def exists(self, name: str) -> bool:
+        """Whether an object lies under ``name`` or below it. False only where the service says so."""
+        clean = clean_name(name or "").rstrip("/")
+        with self._translating(name):
+            if clean:
+                return self._exists(self._key(clean))
+            return next(iter(self._list(self._prefix)), None) is not None
+
+    def size(self, name: str) -> int:
+        """Return the size in bytes, as stored (before decompression). Raises FileNotFoundError."""
+        return self._stat_of(name).size
+
+    def get_modified_time(self, name: str) -> datetime.datetime:
+        """Return when ``name`` was last written; aware if USE_TZ, else naive local time. Raises FileNotFoundError."""
+        return self._time(self._stat_of(name).modified, "the time of the last change")
+
+    def get_created_time(self, name: str) -> datetime.datetime:
+        """Return when ``name`` was first written. Raises FileNotFoundError, NotImplementedError."""
+        return self._time(self._stat_of(name).created if self.capabilities.created_time else None, "the creation time")
+
+    def get_accessed_time(self, name: str) -> datetime.datetime:
+        """Return when ``name`` was last read. Raises FileNotFoundError, NotImplementedError."""
+        return self._time(self._stat_of(name).accessed if self.capabilities.accessed_time else None, "the access time")
+
+    def listdir(self, path: str | None) -> tuple[list[str], list[str]]:
+        """Return the names of the directories and of the files directly below ``path``; of a missing one, none."""
+        directories: list[str] = []
+        files: list[str] = []
+        prefix = self._list_prefix(path or "")
+        cut = len(prefix)
+        with self._translating(path or ""):
+            for entry in self._list(prefix):
+                (directories if entry.is_prefix else files).append(entry.name[cut:])
+        return directories, files
+
+    def walk(self, prefix: str = "") -> Iterator[Entry]:
+        """Yield an Entry for every object below ``prefix``, page by page, with what the listing tells of it."""
+        cut = len(self._prefix)
+        with self._translating(prefix):
+            for entry in self._walk(self._list_prefix(prefix)):
+                yield entry._replace(name=entry.name[cut:])
+
+    # Removing, copying
+
+    def delete(self, name: str) -> None:
+        """Delete the object under exactly ``name``; silent where there is none. Raises ValueError for an empty name."""
+        if not name:
+            raise ValueError("The name must be given to delete().")
+        with contextlib.suppress(FileNotFoundError), self._translating(name):
+            self._delete(self._key(name))
+
+    def delete_many(self, names: Iterable[str]) -> None:
+        """Delete every object of ``names``, in as few requests as the service allows; missing ones are silent.
+
+        Raises DeleteError, after having tried all, with what could not be deleted.
+        """
+        by_key = {self._key(name): name for name in names}
+        errors: dict[str, BaseException] = {}
+        with self._translating(""):
+            for key, error in self._delete_many(by_key):
+                meaning = self._translated(error, by_key[key])
+                if not isinstance(meaning, FileNotFoundError):
+                    errors[by_key[key]] = meaning
+        if errors:
+            raise DeleteError(errors)
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object to ``target``, which is replaced; on the service's side where it can. Raises FileNotFoundError."""
+        source_key, target_key = self._file_key(source), self._file_key(target)
+        if source_key == target_key:
+            self._stat_of(source)
+        elif self.capabilities.copy:
+            with self._translating(source):
+                self._copy(source_key, target_key)
+        else:
+            with self._open(source, "rb") as content:
+                self._write(target, target_key, chunks_of(content), self._options(target_key, content))
+
+    def move(self, source: str, target: str) -> None:
+        """Rename an object to ``target``, which is replaced: a copy, then a delete. Raises FileNotFoundError."""
+        self.copy(source, target)
+        if self._key(source) != self._key(target):
+            self.delete(source)
+
+    # Kept for code written for earlier releases
+
+    def modified_time(self, name: str) -> datetime.datetime:
+        """Return get_modified_time() in naive local time. Deprecated."""
+        return self._naive("modified_time", name)
+
+    def created_time(self, name: str) -> datetime.datetime:
+        """Return get_created_time() in naive local time. Deprecated."""
+        return self._naive("created_time", name)
+
+    def accessed_time(self, name: str) -> datetime.datetime:
+        """Return get_accessed_time() in naive local time. Deprecated."""
+        return self._naive("accessed_time", name)
+
+    def _naive(self, old: str, name: str) -> datetime.datetime:
+        warnings.warn(f"{old}() is deprecated; use get_{old}()", DeprecationWarning, 3)
+        value: datetime.datetime = getattr(self, f"get_{old}")(name)
+        return timezone.make_naive(value) if timezone.is_aware(value) else value
+
+    # From here on: between the public methods and the hooks
+
+    def _file_key(self, name: str) -> str:
+        key = self._key(name)
+        if key.endswith("/"):
+            raise IsADirectoryError(errno.EISDIR, "This names a directory, not a file", name)
+        return key
+
+    def _name(self, key: str) -> str:
+        return key[len(self._prefix) :]
+
+    def _stat_of(self, name: str) -> Stat:
+        key = self._file_key(name)
+        with self._translating(name):
+            return self._stat(key)
+
+    def _time(self, value: datetime.datetime | None, what: str) -> datetime.datetime:
+        if value is None:
+            raise NotImplementedError(f"{type(self).__name__} does not know {what}")
+        return value if django_settings.USE_TZ else timezone.make_naive(value)
+
+    # Reading
+
+    def _fetch(self, name: str, key: str, start: int, end: int | None, if_match: str | None = None) -> Body:
+        if not self.capabilities.if_match:
+            if_match = None
+        with self._translating(name, changed=if_match is not None):
+            return _TranslatingBody(self, name, self._open_range(key, start, end, if_match))
+
+    def _reader(self, name: str) -> tuple[BinaryIO, Stat]:
+        """Return a seekable binary reader of ``name``, and what is known of the object. For StorageFile."""
+        key = self._file_key(name)
+        file: Any
+        if self.capabilities.ranges:
+            fetch = functools.partial(self._fetch, name, key)
+            raw = RangeReader(fetch, depth=self.ranges_at_once, ahead=self.read_ahead)
+            file, stat = io.BufferedReader(raw, 64 * 1024), raw.stat
+        else:
+            spool = self._new_spool()
+            with contextlib.closing(self._fetch(name, key, 0, None)) as body:
+                for chunk in read_chunks(body):
+                    spool.write(chunk)
+            spool.seek(0)
+            file, stat = io.BufferedReader(spool), body.stat or Stat(spool.size)  # type: ignore[arg-type]
+        if self._role("gzip") and stat.content_encoding == "gzip":
+            file = Unzipped(file)
+        return file, stat
+
+    # Writing
+
+    def _options(
+        self, key: str, content: Any = None, *, create_only: bool = False, if_match: str | None = None
+    ) -> WriteOptions:
+        return WriteOptions(
+            self._get_write_parameters(key, content),
+            create_only and self.capabilities.create_only,
+            if_match if self.capabilities.if_match else None,
+        )
+
+    def _compressing(self, options: WriteOptions) -> bool:
+        """Whether this write is to be compressed; its parameters say so from then on."""
+        if compresses := self._compresses(options.parameters):
+            options.parameters[self.parameter_names["content_encoding"]] = "gzip"
+        return compresses
+
+    def _write(self, name: str, key: str, chunks: Iterator[bytes], options: WriteOptions) -> str | None:
+        """Write ``chunks`` under ``key``, in one request if they are few; return the key if the service chose it."""
+        if self._compressing(options):
+            chunks = gzipped(chunks)
+        if self.capabilities.parts:
+            with contextlib.closing(self._part_writer(name, key, options)) as writer:
+                for chunk in chunks:
+                    writer.write(chunk)
+                writer.commit()
+            return None
+        head, rest = taken(chunks, self.part_size)
+        is_all = head.getbuffer().nbytes <= self.part_size
+        return self._put_whole(name, key, options, head if is_all else reader(head, rest))
+
+    def _put_whole(self, name: str, key: str, options: WriteOptions, body: Any) -> str | None:
+        with self._translating(name, changed=options.if_match is not None):
+            return self._put(key, body, options)
+
+    def _part_writer(self, name: str, key: str, options: WriteOptions) -> PartWriter:
+        def start() -> PartUpload:
+            with self._translating(name):
+                return _TranslatingUpload(self, name, options, self._start_parts(key, options))
+
+        put = functools.partial(self._put_whole, name, key, options)
+        return PartWriter(put, start, part_size=self.part_size, depth=self.parts_at_once)
+
+    def _writer(self, name: str, kind: str) -> tuple[Writer, Stat | None]:
+        """Return a writer for a mode other than ``r``, and what is known of the object. For StorageFile."""
+        key = self._file_key(name)
+        if kind[0] == "x" and self.exists(name):
+            raise FileExistsError(errno.EEXIST, "There is such an object already", name)
+        options, stat = self._options(key, create_only=kind[0] == "x"), None
+        if kind in ("w", "x") and self.capabilities.parts:
+            writer = self._part_writer(name, key, options)
+            return (GzipWriter(writer) if self._compressing(options) else writer), None
+        spool = self._new_spool()
+        if kind[0] in "ra":
+            options, stat = self._load(name, key, kind[0], spool)
+        publish = functools.partial(self._write, name, key, options=options)
+        # What is only read, or appended nothing to, is not written back.
+        return SpoolWriter(publish, spool, always=stat is None, append=kind[0] == "a", reads="+" in kind), stat
+
+    def _load(self, name: str, key: str, kind: str, spool: Spool) -> tuple[WriteOptions, Stat | None]:
+        """Read an object into ``spool`` to be changed there; return how it is to be written back."""
+        try:
+            content, stat = self._reader(name)
+        except FileNotFoundError:
+            if kind == "r":
+                raise
+            return self._options(key, create_only=True), None
+        with contextlib.closing(content):
+            for chunk in read_chunks(content):
+                spool.write(chunk)
+        spool.seek(0, io.SEEK_END if kind == "a" else io.SEEK_SET)
+        spool.written = False
+        return self._options(key, if_match=stat.etag), stat
+
+    def _new_spool(self) -> Spool:
+        return Spool(self._role("memory") or self.spool_limit, django_settings.FILE_UPLOAD_TEMP_DIR)
+
+    # Errors
+
+    @contextlib.contextmanager
+    def _translating(self, name: str, *, changed: bool = False) -> Iterator[None]:
+        """Turn what a hook raises into what it means for ``name``; the cause is chained.
+
+        ``changed``: the hook was given an etag, so that a failed condition means another writer.
+        """
+        try:
+            yield
+        except Exception as error:
+            meaning = self._translated(error, name, changed)
+            if meaning is error:
+                raise
+            raise meaning from error
+
+    def _translated(self, error: BaseException, name: str, changed: bool = False) -> BaseException:
+        kind = None if isinstance(error, Translated) else self._classify(error)
+        if kind is None:
+            return error
+        if changed and kind is FileExistsError:
+            message = "Another writer changed the object since it was opened; open it again"
+            return translated(error, ObjectChanged, message, name)
+        return translated(error, kind, self._advise(error, kind), name)
+
+    # The hooks, which all take a key. One that needs a capability is called only where that is declared.
+
+    def _stat(self, key: str) -> Stat:
+        """Return what is known of an object; "not found" raises."""
+        raise NotImplementedError
+
+    def _open_range(self, key: str, start: int, end: int | None, if_match: str | None = None) -> Body:
+        """Return the bytes from ``start`` to before ``end``; none where the object ends before. "Not found" raises."""
+        raise NotImplementedError
+
+    def _put(self, key: str, body: Any, options: WriteOptions) -> str | None:
+        """Create or replace an object atomically; never close ``body``. Return the key if the service chose it."""
+        raise NotImplementedError
+
+    def _delete(self, key: str) -> None:
+        """Delete exactly this object; "not found" may raise."""
+        raise NotImplementedError
+
+    def _list(self, prefix: str) -> Iterator[Entry]:
+        """Yield the direct children of ``prefix``, page by page, without duplicates."""
+        raise NotImplementedError
+
+    def _classify(self, error: BaseException) -> type[Exception] | None:
+        """Return the class that says what ``error`` means, or None to let it through. No I/O."""
+        raise NotImplementedError
+
+    def _advise(self, error: BaseException, kind: type[Exception]) -> str:
+        """Return the message for an error: what happened and what to do next."""
+        return str(error)
+
+    def _exists(self, key: str) -> bool:
+        """Whether an object lies at ``key`` or below ``key/``."""
+        try:
+            with self._translating(key):
+                self._stat(key)
+        except FileNotFoundError:
+            return next(iter(self._list(key + "/")), None) is not None
+        return True
+
+    def _walk(self, prefix: str) -> Iterator[Entry]:
+        """Yield every object below ``prefix``."""
+        waiting = [prefix]
+        while waiting:
+            for entry in self._list(waiting.pop()):
+                if entry.is_prefix:
+                    waiting.append(entry.name + "/")
+                else:
+                    yield entry
+
+    def _delete_many(self, keys: Iterable[str]) -> Iterator[tuple[str, BaseException]]:
+        """Delete the objects; yield a key and its error for each that is still there."""
+        for key in keys:
+            try:
+                self._delete(key)
+            except Exception as error:
+                yield key, error
+
+    def _start_parts(self, key: str, options: WriteOptions) -> PartUpload:
+        """Begin a write in parts."""
+        raise NotImplementedError
+
+    def _copy(self, source_key: str, key: str) -> None:
+        """Copy an object on the service's side; "not found" raises."""
+        raise NotImplementedError
+
+
+class _TranslatingBody:
+    """A backend's Body whose errors are the base's."""
+
+    def __init__(self, storage: BaseStorage, name: str, body: Body):
+        self._storage, self._name, self._body = storage, name, body
+        self.stat, self.close = body.stat, body.close
+
+    def read(self, size: int = -1, /) -> bytes:
+        with self._storage._translating(self._name):
+            return self._body.read() if size < 0 else self._body.read(size)
+
+
+class _TranslatingUpload:
+    """A backend's PartUpload whose errors are the base's."""
+
+    def __init__(self, storage: BaseStorage, name: str, options: WriteOptions, upload: PartUpload):
+        self._translating = functools.partial(storage._translating, name, changed=options.if_match is not None)
+        self._upload = upload
+
+    def send(self, number: int, body: BinaryIO) -> None:
+        with self._translating():
+            self._upload.send(number, body)
+
+    def complete(self) -> None:
+        with self._translating():
+            self._upload.complete()
+
+    def abort(self) -> None:
+        with self._translating():
+            self._upload.abort()
+
+
+def _is_seekable(content: Any) -> bool:
+    seekable = getattr(content, "seekable", None)
+    return bool(seekable and seekable())

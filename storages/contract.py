@@ -1,0 +1,95 @@
+"""The types that cross the seam between the base and a backend.
+
+A backend implements the hooks of :class:`storages.base.BaseStorage`; every hook takes a *key* (location and name
+joined), never a Django name, and speaks to the base in the types below.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, NamedTuple, Protocol
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can do beyond the required hooks; tested both ways."""
+
+    ranges: bool = False  # _open_range() honours start and end
+    parts: bool = False  # _start_parts(): long writes in pieces, invisible until complete
+    streams: bool = False  # _put() takes a body of unknown length without holding it in memory
+    create_only: bool = False  # _put() and parts honour WriteOptions.create_only atomically
+    if_match: bool = False  # _put(), parts and _open_range() honour an etag
+    copy: bool = False  # _copy() runs on the server
+    delete_many: bool = False  # _delete_many() removes several objects in one request
+    presign: frozenset[str] = frozenset()  # HTTP methods that url() signs
+    created_time: bool = False
+    accessed_time: bool = False
+    content_type: bool = False  # the service keeps a Content-Type and gives it back over HTTP
+    content_addressed: bool = False  # _put() chooses the key; nothing can be replaced
+    missing: dict[str, str] = field(default_factory=dict, compare=False)  # what is impossible, and why; for the docs
+
+
+@dataclass(frozen=True)
+class Stat:
+    """What the service knows of one object."""
+
+    size: int  # bytes as stored, before decompression
+    modified: datetime.datetime | None = None  # aware
+    created: datetime.datetime | None = None  # aware
+    accessed: datetime.datetime | None = None  # aware
+    etag: str | None = None  # opaque
+    content_type: str | None = None
+    content_encoding: str | None = None
+
+
+class Entry(NamedTuple):
+    """One line of a listing: an object, or (``is_prefix``) what groups the objects below it."""
+
+    name: str  # a key from a hook, a name from a public method; no trailing slash
+    is_prefix: bool = False
+    size: int | None = None  # bytes
+    modified: datetime.datetime | None = None  # aware
+    etag: str | None = None
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How one object is to be written."""
+
+    parameters: dict[str, Any] = field(default_factory=dict, repr=False)  # in the backend's own spelling
+    create_only: bool = False  # fail with FileExistsError's cause when the key is taken
+    if_match: str | None = None  # fail when the object's etag is no longer this one
+
+
+class Body(Protocol):
+    """Bytes on their way from the service, and what came along with them."""
+
+    stat: Stat | None  # of the whole object, where the answer carries it
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class PartUpload(Protocol):
+    """A write in parts, none of them visible before ``complete()``; ``send()`` may run in several threads."""
+
+    def send(self, number: int, body: BinaryIO) -> None: ...
+
+    def complete(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class ObjectChanged(OSError):
+    """The object was replaced by another writer since it was opened; read it again."""
+
+
+class DeleteError(OSError):
+    """Some of the objects of a ``delete_many()`` are still there; ``errors`` maps each name to its error."""
+
+    def __init__(self, errors: dict[str, BaseException]):
+        self.errors = errors
+        first = next(iter(errors.items()))
+        super().__init__(f"{len(errors)} not deleted; the first: {first[0]!r}: {first[1]}")

@@ -1,0 +1,47 @@
+"""Errors that are both what Python calls them and what the SDK calls them, so that code written for either works."""
+
+from __future__ import annotations
+
+import errno
+import functools
+from typing import Any
+
+_ERRNO = {
+    FileNotFoundError: errno.ENOENT,
+    PermissionError: errno.EACCES,
+    FileExistsError: errno.EEXIST,
+    IsADirectoryError: errno.EISDIR,
+}
+
+
+class Translated(Exception):
+    """Mark of an error that has been given its meaning."""
+
+    _made_of: tuple[Any, ...]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (*self._made_of, self.__dict__)
+
+
+def translated(error: BaseException, kind: type[Exception], message: str, name: str) -> Translated:
+    """Return an error of class ``kind`` that is also of the class of ``error`` and has its attributes."""
+    args: tuple[Any, ...] = (message,)
+    if issubclass(kind, OSError):
+        args = (_ERRNO.get(kind, errno.EIO), message, name or None)
+    return _rebuilt(kind, type(error), args, vars(error))
+
+
+def _rebuilt(kind: type[Exception], vendor: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> Translated:
+    combined = _combined(kind, vendor)
+    new = combined.__new__(combined, *args)  # not __init__: the SDK's takes its own arguments
+    new.__dict__.update(state)
+    new._made_of = (kind, vendor, args)
+    return new
+
+
+@functools.cache
+def _combined(kind: type[Exception], vendor: type[BaseException]) -> type[Translated]:
+    try:
+        return type(kind.__name__, (Translated, kind, vendor), {"__module__": vendor.__module__})
+    except TypeError:  # the two cannot be one class
+        return type(kind.__name__, (Translated, kind), {})

@@ -1,0 +1,58 @@
+"""What one process shares: SDK clients and worker threads, made again after a fork."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+# Threads that carry parts and ranges. They wait for the network, so there may be more of them than cores.
+WORKERS = 32
+
+# Counted up in a forked child: what was made under another generation belongs to the parent.
+generation = 0
+
+_lock = threading.RLock()
+_shared: dict[Hashable, Any] = {}
+_workers: ThreadPoolExecutor | None = None
+
+
+def shared(key: Hashable, make: Callable[[], T]) -> T:
+    """Return the one object of this process under ``key``, calling ``make()`` at its first use."""
+    try:
+        return _shared[key]
+    except KeyError:
+        with _lock:
+            if key not in _shared:
+                _shared[key] = make()
+            return _shared[key]
+
+
+def forget(key: Hashable) -> None:
+    """Drop the shared object under ``key``, so that the next use makes it again."""
+    _shared.pop(key, None)
+
+
+def submit(function: Callable[..., T], *args: Any) -> Future[T]:
+    """Run ``function(*args)`` in a worker thread. A worker must never wait for another one."""
+    global _workers
+    with _lock:
+        if _workers is None:
+            _workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="storages")
+        return _workers.submit(function, *args)
+
+
+def _after_fork() -> None:
+    global generation, _lock, _shared, _workers
+    generation += 1
+    _lock = threading.RLock()
+    _shared = {}
+    _workers = None
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_after_fork)
