@@ -90,9 +90,11 @@ class BaseStorage(StorageMixin, Storage):
         if start < 0 or (end is not None and end < start):
             raise ValueError(f"a range goes from 0 upwards, not from {start} to {end}")
         key = self._file_key(name)
-        if self.capabilities.ranges:
-            return RangeFile(self._fetch(name, key, start, end))
-        return RangeFile(self._fetch(name, key, 0, None), start, end)
+        if not self.capabilities.ranges:
+            return RangeFile(self._fetch(name, key, 0, None), start, end)
+        if start == end:  # no service can be asked for nothing, and the object must be there
+            return RangeFile(self._fetch(name, key, start, start + 1), 0, 0)
+        return RangeFile(self._fetch(name, key, start, end))
 
     # Saving
 
@@ -355,22 +357,22 @@ class BaseStorage(StorageMixin, Storage):
         with self._translating(name, changed=options.if_match is not None):
             return self._put(key, body, options)
 
-    def _part_writer(self, name: str, key: str, options: WriteOptions) -> PartWriter:
+    def _part_writer(self, name: str, key: str, options: WriteOptions, part_size: int | None = None) -> PartWriter:
         def start() -> PartUpload:
             with self._translating(name):
                 return _TranslatingUpload(self, name, options, self._start_parts(key, options))
 
         put = functools.partial(self._put_whole, name, key, options)
-        return PartWriter(put, start, part_size=self.part_size, depth=self.parts_at_once)
+        return PartWriter(put, start, part_size=part_size or self.part_size, depth=self.parts_at_once)
 
-    def _writer(self, name: str, kind: str) -> tuple[Writer, Stat | None]:
+    def _writer(self, name: str, kind: str, part_size: int | None = None) -> tuple[Writer, Stat | None]:
         """Return a writer for a mode other than ``r``, and what is known of the object. For StorageFile."""
         key = self._file_key(name)
         if kind[0] == "x" and self.exists(name):
             raise FileExistsError(errno.EEXIST, "There is such an object already", name)
         options, stat = self._options(key, create_only=kind[0] == "x"), None
         if kind in ("w", "x") and self.capabilities.parts:
-            writer = self._part_writer(name, key, options)
+            writer = self._part_writer(name, key, options, part_size)
             return (GzipWriter(writer) if self._compressing(options) else writer), None
         spool = self._new_spool()
         if kind[0] in "ra":

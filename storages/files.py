@@ -122,7 +122,7 @@ class RangeReader(io.RawIOBase):
     def _start_run(self) -> None:
         self._run = 0
         self._window = FIRST_RANGE
-        self._wanted_depth = 1
+        self._wanted_depth = min(1, self._depth)
 
     def _block(self, wanted: int) -> tuple[int, bytes]:
         """Return the block that holds the position: kept, on its way, or fetched now."""
@@ -203,10 +203,13 @@ class RangeReader(io.RawIOBase):
             coming: deque[Future[None]] = deque()
             try:
                 for piece_start in range(position, end, READALL_RANGE):
-                    if len(coming) >= self._depth:
-                        coming.popleft().result()
                     piece_end = min(piece_start + READALL_RANGE, end)
                     target = view[piece_start - start : piece_end - start]
+                    if not self._depth:
+                        self._fill(target, piece_start)
+                        continue
+                    if len(coming) >= self._depth:
+                        coming.popleft().result()
                     coming.append(process.submit(self._fill, target, piece_start))
                 while coming:
                     coming.popleft().result()
@@ -524,12 +527,14 @@ class StorageFile(File):
         name: str,
         mode: str,
         storage: Any,
+        buffer_size: int | None = None,
         *,
         encoding: str | None = None,
         newline: str | None = None,
         errors: str | None = None,
     ):
         self._storage = storage
+        self.buffer_size = buffer_size  # bytes of a part of a long write; None: the storage's part_size
         self._text = {"encoding": encoding or "utf-8", "newline": newline, "errors": errors}
         self._start(name, mode)
 
@@ -540,7 +545,7 @@ class StorageFile(File):
         if kind == "r":
             binary, self.stat = self._storage._reader(name)
         else:
-            binary, self.stat = self._storage._writer(name, kind)
+            binary, self.stat = self._storage._writer(name, kind, self.buffer_size)
             self._writer = binary
         super().__init__(io.TextIOWrapper(binary, **self._text) if text else binary, name)
         self.mode = mode

@@ -41,6 +41,7 @@ class StorageMixin(SettingsMixin):
     capabilities: ClassVar[Capabilities] | Any = Capabilities()
 
     default_content_type = "application/octet-stream"
+    url_without_name: ClassVar[bool] = False  # whether url("") is the start of all URLs, as templates ask static files
     longest_key: ClassVar[int | None] = None  # bytes, where the service has a limit
     longest_expire: ClassVar[int | None] = None  # seconds, where the signature has a limit
     # What the service calls the parameters that the base works with.
@@ -107,9 +108,9 @@ class StorageMixin(SettingsMixin):
         ``parameters`` go into the signature, or into the query of an unsigned URL; ``expire`` is in seconds from now.
         Raises ValueError for an empty name, and where there is no such URL.
         """
-        if not name:
+        if not name and not (name == "" and self.url_without_name):
             raise ValueError("This file has no name, so it has no URL")
-        key = self._key(name)
+        key = self._key(name) if name else self._prefix
         if not self._signs_urls():
             return self._public_url(key, parameters or {})
         method = (http_method or "GET").upper()

@@ -28,9 +28,12 @@ class OptionalModule:
             self._module = importlib.import_module(self._name)
         return getattr(self._module, attribute)
 
+    def is_installed(self) -> bool:
+        """Whether the module could be imported. Imports nothing."""
+        return importlib.util.find_spec(self._name.partition(".")[0]) is not None
+
     def require(self, asker: str) -> None:
         """Raise ImproperlyConfigured, naming the extra, unless the module could be imported. Imports nothing."""
-        if importlib.util.find_spec(self._name.partition(".")[0]) is None:
-            raise ImproperlyConfigured(
-                f"{asker} needs {self._name.partition('.')[0]}: pip install 'django-storages-ng[{self._extra}]'"
-            )
+        if not self.is_installed():
+            package = self._name.partition(".")[0]
+            raise ImproperlyConfigured(f"{asker} needs {package}: pip install 'django-storages-ng[{self._extra}]'")

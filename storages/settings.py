@@ -37,7 +37,7 @@ class Setting:
     default: Any = None
     names: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
-    type: type | tuple[type, ...] = str
+    type: Any = str  # a class, the builtin callable, or a tuple of these
     help: str = ""
     secret: bool = False
     choices: tuple[Any, ...] = ()
@@ -71,7 +71,8 @@ class Setting:
         if int in types and isinstance(value, str) and value.isdecimal():
             value = int(value)  # what os.environ gives
         wrong_bool = isinstance(value, bool) and bool not in types
-        if wrong_bool or not (isinstance(value, types) or (callable in types and callable(value))):  # type: ignore[arg-type]
+        classes = tuple(kind for kind in types if isinstance(kind, type))
+        if wrong_bool or not (isinstance(value, classes) or (callable in types and callable(value))):
             expected = " or ".join(getattr(kind, "__name__", str(kind)) for kind in types)
             raise TypeError(f"expects {expected}, not {type(value).__name__}")
         if self.choices and value not in self.choices:

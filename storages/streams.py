@@ -27,14 +27,14 @@ def chunks_of(content: Any) -> Iterator[bytes]:
             yield chunk.encode() if isinstance(chunk, str) else bytes(chunk)
 
 
-def gzip_packer() -> Any:
+def gzip_packer(level: int = _GZIP_LEVEL) -> Any:
     """Return a compressor whose output is one gzip file."""
-    return zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+    return zlib.compressobj(level, zlib.DEFLATED, _GZIP_WINDOW)
 
 
-def gzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def gzipped(chunks: Iterable[bytes], packer: Any = None) -> Iterator[bytes]:
     """Yield ``chunks`` compressed, as they come."""
-    packer = gzip_packer()
+    packer = packer or gzip_packer()
     for chunk in chunks:
         if packed := packer.compress(chunk):
             yield packed

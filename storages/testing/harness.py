@@ -93,7 +93,7 @@ class Harness:
         """Return a storage over the same objects with credentials that the server refuses."""
         impossible("the harness has no make_forbidden()")
 
-    def make_corrupting(self):
+    def make_corrupting(self, **options):
         """Return a storage over the same objects that gets ``INTACT`` as ``BROKEN`` in every download."""
         impossible("the harness has no make_corrupting()")
 
@@ -105,9 +105,9 @@ class Harness:
         """Return the options by which every object gets ``Cache-Control: value``."""
         impossible("the harness has no cache_control_options()")
 
-    def content_encoding_options(self, value: str) -> dict[str, Any]:
-        """Return the options by which every object gets ``Content-Encoding: value``, its bytes as given."""
-        impossible("the harness has no content_encoding_options()")
+    def precompressed_options(self) -> dict[str, Any]:
+        """Return the options by which gzip bytes are served as text/css with ``Content-Encoding: gzip``."""
+        impossible("the harness has no precompressed_options()")
 
     def disposition_parameters(self, value: str) -> dict[str, Any]:
         """Return the ``parameters`` of ``url()`` that make the server answer ``Content-Disposition: value``."""

@@ -1,0 +1,941 @@
+"""Amazon S3, and the services that speak its protocol."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import functools
+import hashlib
+import io
+import itertools
+import os
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from django.contrib.staticfiles.storage import ManifestFilesMixin
+from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
+from django.utils import timezone
+
+from storages import process
+from storages.backends import cloudfront
+from storages.backends.sigv4 import QuerySigner
+from storages.base import BaseStorage
+from storages.compress import CompressStorageMixin
+from storages.contract import Capabilities, Entry, Stat, WriteOptions
+from storages.files import StorageFile
+from storages.mixin import COMPRESSIBLE_TYPES, with_query
+from storages.optional import OptionalModule
+from storages.settings import Renamed, Setting, nearest
+
+boto3 = OptionalModule("boto3", "s3")
+botocore = OptionalModule("botocore", "s3")
+exceptions = OptionalModule("botocore.exceptions", "s3")
+botocore_config = OptionalModule("botocore.config", "s3")
+botocore_parsers = OptionalModule("botocore.utils", "s3")
+botocore_session = OptionalModule("botocore.session", "s3")
+
+# docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+SMALLEST_PART = 5 * 1024**2  # bytes, for every part but the last
+LARGEST_COPY = 5 * 1024**3  # bytes, in one CopyObject
+LONGEST_EXPIRE = 7 * 24 * 3600  # seconds, of a SigV4 signature
+LONGEST_KEY = 1024  # bytes
+MOST_DELETES = 1000  # keys in one DeleteObjects
+
+# No verb outlasts a minute on a stalled server: a request is not tried again when its next timeout would end after this.
+PATIENCE = 55  # seconds
+# Nor is a server asked on and on that refuses the connection; busy ones (503) are, up to max_attempts.
+MOST_CONNECTS = 3
+
+_PROBE = "probe"
+
+# Error codes of S3, and the status where a HEAD has no code, to what they mean.
+# docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+_MEANINGS: dict[str, type[Exception]] = {
+    **dict.fromkeys(("404", "NoSuchKey", "NotFound", "NoSuchVersion"), FileNotFoundError),
+    **dict.fromkeys(("412", "PreconditionFailed", "ConditionalRequestConflict"), FileExistsError),
+    **dict.fromkeys(
+        ("400", "401", "403", "AccessDenied", "AccountProblem", "AllAccessDisabled", "Forbidden", "InvalidAccessKeyId")
+        + ("ExpiredToken", "ExpiredTokenException", "InvalidToken", "RequestTimeTooSkewed", "SignatureDoesNotMatch")
+        + ("TokenRefreshRequired", "Unauthorized"),
+        PermissionError,
+    ),
+    **dict.fromkeys(
+        ("301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "InvalidBucketName")
+        + ("NoSuchBucket", "PermanentRedirect"),
+        ImproperlyConfigured,
+    ),
+    "KeyTooLongError": SuspiciousFileOperation,
+    "NotImplemented": NotImplementedError,
+}
+
+# botocore's own errors, by name so that none is imported for it.
+_CLIENT_MEANINGS: dict[str, type[Exception]] = {
+    **dict.fromkeys(("ConnectTimeoutError", "EndpointConnectionError", "ProxyConnectionError"), ConnectionError),
+    **dict.fromkeys(("ConnectionClosedError", "SSLError", "ResponseStreamingError"), ConnectionError),
+    "ReadTimeoutError": TimeoutError,
+    **dict.fromkeys(
+        ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "NoRegionError", "InvalidRegionError"),
+        ImproperlyConfigured,
+    ),
+}
+
+# What a request needs, as it is written in a policy.
+_PERMISSIONS = {
+    "HeadObject": "s3:GetObject, and s3:ListBucket: without it S3 answers 403 for an object that does not exist",
+    "GetObject": "s3:GetObject, and s3:ListBucket: without it S3 answers 403 for an object that does not exist",
+    "PutObject": "s3:PutObject (and s3:PutObjectAcl where an ACL is sent)",
+    "CreateMultipartUpload": "s3:PutObject (and s3:PutObjectAcl where an ACL is sent)",
+    "UploadPart": "s3:PutObject",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
+    "CopyObject": "s3:GetObject for the source and s3:PutObject for the target",
+    "DeleteObject": "s3:DeleteObject",
+    "DeleteObjects": "s3:DeleteObject",
+    "ListObjectsV2": "s3:ListBucket",
+}
+
+# Error codes that name their own remedy.
+_REMEDIES = {
+    "NoSuchBucket": "the bucket {bucket!r} does not exist at {endpoint}: create it, or correct 'bucket_name' "
+    "(AWS_STORAGE_BUCKET_NAME)",
+    "InvalidBucketName": "{bucket!r} is no name of a bucket: correct 'bucket_name' (AWS_STORAGE_BUCKET_NAME)",
+    "InvalidAccessKeyId": "the service does not know this access key: correct 'access_key' (AWS_S3_ACCESS_KEY_ID), or "
+    "'endpoint_url' (AWS_S3_ENDPOINT_URL) if the key is another service's",
+    "SignatureDoesNotMatch": "the secret key does not belong to the access key: correct 'secret_key' "
+    "(AWS_S3_SECRET_ACCESS_KEY); if it does, something between here and the service changes requests",
+    "RequestTimeTooSkewed": "this machine's clock is off: set it",
+    "400": "S3 does not say why it refuses a HEAD: the credentials may have expired, or the region may be wrong; "
+    "renew 'security_token' (AWS_SESSION_TOKEN) or correct 'region_name' (AWS_S3_REGION_NAME)",
+    **dict.fromkeys(
+        ("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"),
+        "the temporary credentials have expired: renew 'security_token' (AWS_SESSION_TOKEN) with its two keys, or leave "
+        "all three out so that boto3 refreshes what the machine provides",
+    ),
+    **dict.fromkeys(
+        ("301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"),
+        "the bucket {bucket!r} is not in this region: set 'region_name' (AWS_S3_REGION_NAME) to {region}",
+    ),
+}
+
+_HEADERS_OF_OBJECT = frozenset(
+    ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Expires", "Metadata")
+)
+
+
+class StaleUpload(NamedTuple):
+    """A multipart upload that nobody completed; its parts are billed."""
+
+    key: str
+    upload_id: str
+    started: datetime.datetime  # aware
+
+
+class S3File(StorageFile):
+    """An open S3 object."""
+
+    @property
+    def obj(self) -> Any:
+        """Return the boto3 Object, for what the storage has no verb for."""
+        return self._storage.bucket.Object(self._storage._key(self.name))
+
+
+class S3Storage(CompressStorageMixin, BaseStorage):
+    """Store files in a bucket of Amazon S3 or of a service that speaks its protocol."""
+
+    access_key = Setting(
+        names=("AWS_S3_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"),
+        env=("AWS_S3_ACCESS_KEY_ID",),
+        secret=True,
+        help="Access key. Left out, boto3 finds and refreshes what the environment, a profile or the machine provides.",
+    )
+    secret_key = Setting(
+        names=("AWS_S3_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY"),
+        env=("AWS_S3_SECRET_ACCESS_KEY",),
+        secret=True,
+        help="Secret key that goes with the access key.",
+    )
+    security_token = Setting(
+        names=("AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"),
+        secret=True,
+        help="Session token of temporary keys. Taken from the environment where the access key is the one there.",
+    )
+    session_profile = Setting(
+        names=("AWS_S3_SESSION_PROFILE",),
+        env=("AWS_S3_SESSION_PROFILE",),
+        help="Profile of the AWS configuration files, instead of keys.",
+    )
+    bucket_name = Setting(names=("AWS_STORAGE_BUCKET_NAME",), help="Bucket; it must exist.")
+    file_overwrite = Setting(
+        True,
+        names=("AWS_S3_FILE_OVERWRITE",),
+        type=bool,
+        role="overwrite",
+        help="Whether a file replaces one of the same name. False: it gets a free name, without a race.",
+    )
+    create_only = Setting(
+        None,
+        names=("AWS_S3_CREATE_ONLY",),
+        type=bool,
+        help="Whether the service honours If-None-Match on PUT. None: AWS does, others are asked once a process.",
+    )
+    object_parameters = Setting(
+        {},
+        names=("AWS_S3_OBJECT_PARAMETERS",),
+        type=(dict, callable),
+        role="object_parameters",
+        help="Parameters of PutObject for every object, or a callable of key and content that returns them.",
+    )
+    default_acl = Setting(
+        None, names=("AWS_DEFAULT_ACL",), role="acl", help="Canned ACL of new objects; None sends none."
+    )
+    querystring_auth = Setting(True, names=("AWS_QUERYSTRING_AUTH",), type=bool, help="Whether url() signs.")
+    querystring_expire = Setting(
+        3600,
+        names=("AWS_QUERYSTRING_EXPIRE",),
+        type=(int, datetime.timedelta),
+        role="expire",
+        help="Life of a signed URL in seconds, at most 604800.",
+    )
+    querystring_window = Setting(
+        0,
+        names=("AWS_QUERYSTRING_WINDOW",),
+        type=int,
+        help="Seconds during which url() gives the same signed URL, so that caches work; it lives that much longer.",
+    )
+    signature_version = Setting(
+        None,
+        names=("AWS_S3_SIGNATURE_VERSION",),
+        help="Signature of requests and URLs: s3v4 (the default) or s3 for services that know nothing newer.",
+    )
+    location = Setting("", names=("AWS_LOCATION",), role="location", help="Prefix of all keys, without a leading slash.")
+    custom_domain = Setting(
+        names=("AWS_S3_CUSTOM_DOMAIN",), help="Host, with a path if need be, that url() uses instead of the service's."
+    )
+    url_protocol = Setting("https:", names=("AWS_S3_URL_PROTOCOL",), help="Protocol of URLs with a custom domain.")
+    cloudfront_key_id = Setting(
+        names=("AWS_CLOUDFRONT_KEY_ID",), secret=True, help="Id of the CloudFront key that signs URLs of the custom domain."
+    )
+    cloudfront_key = Setting(
+        names=("AWS_CLOUDFRONT_KEY",), type=(str, bytes), secret=True, help="That key: an RSA private key in PEM form."
+    )
+    cloudfront_signer = Setting(
+        type=object,
+        help="Signer made elsewhere: any object with generate_presigned_url(url, date_less_than=, policy=). "
+        "None as a class attribute switches signing off.",
+    )
+    cloudfront_policy = Setting(
+        names=("AWS_CLOUDFRONT_POLICY",),
+        help="Resource of a custom policy, with wildcards (https://cdn.example.com/media/*): one signature opens all "
+        "that matches, and with a window it is made once per window. None: a canned policy for each URL.",
+    )
+    addressing_style = Setting(
+        names=("AWS_S3_ADDRESSING_STYLE",),
+        choices=("auto", "virtual", "path"),
+        help="Where requests name the bucket: in the host (virtual) or in the path.",
+    )
+    file_name_charset = Setting(
+        "utf-8", names=("AWS_S3_FILE_NAME_CHARSET",), choices=("utf-8", "UTF-8"), help="Keys are UTF-8; kept for old settings."
+    )
+    gzip = Setting(
+        False, names=("AWS_IS_GZIPPED",), type=bool, role="gzip", help="Whether listed types are stored compressed."
+    )
+    gzip_content_types = Setting(
+        COMPRESSIBLE_TYPES,
+        names=("GZIP_CONTENT_TYPES",),
+        type=(tuple, list, set, frozenset),
+        role="gzip_types",
+        help="Content types that are compressed.",
+    )
+    endpoint_url = Setting(names=("AWS_S3_ENDPOINT_URL",), help="URL of a service other than AWS, with http:// or https://.")
+    proxies = Setting(names=("AWS_S3_PROXIES",), type=dict, help="Proxies by protocol, as botocore takes them.")
+    region_name = Setting(names=("AWS_S3_REGION_NAME",), help="Region of the bucket; boto3's own default otherwise.")
+    use_ssl = Setting(True, names=("AWS_S3_USE_SSL",), type=bool, help="Whether requests to AWS go over TLS.")
+    verify = Setting(
+        None,
+        names=("AWS_S3_VERIFY",),
+        type=(bool, str, os.PathLike),
+        help="False leaves the certificate unchecked; a path names the CA bundle.",
+    )
+    checksums = Setting(
+        None,
+        names=("AWS_S3_CHECKSUMS",),
+        choices=("when_supported", "when_required"),
+        help="When requests carry a checksum and answers are verified against theirs. None: whenever AWS can, and with "
+        "endpoint_url only when required, because some services refuse what they don't know.",
+    )
+    connect_timeout = Setting(5, names=("AWS_S3_CONNECT_TIMEOUT",), type=(int, float), help="Seconds for a connection.")
+    read_timeout = Setting(
+        30, names=("AWS_S3_READ_TIMEOUT",), type=(int, float), help="Seconds without a byte before a request has failed."
+    )
+    max_attempts = Setting(
+        8, names=("AWS_S3_MAX_ATTEMPTS",), type=int, help="Tries of a request that the service is too busy for."
+    )
+    max_memory_size = Setting(
+        0,
+        names=("AWS_S3_MAX_MEMORY_SIZE",),
+        type=int,
+        role="memory",
+        help="Bytes in memory of a file opened with a, r+ or w+ before it goes to disk; 0: 8 MiB.",
+    )
+    part_size = Setting(
+        8 * 1024**2,
+        names=("AWS_S3_FILE_BUFFER_SIZE",),
+        type=int,
+        help="Bytes of one part of a long write, at least 5 MiB; a shorter file is one request.",
+    )
+    use_threads = Setting(
+        True, names=("AWS_S3_USE_THREADS",), type=bool, help="Deprecated: use transfer_config, or nothing."
+    )
+    transfer_config = Setting(
+        names=("AWS_S3_TRANSFER_CONFIG",),
+        type=object,
+        help="A boto3 TransferConfig, of which multipart_chunksize, max_concurrency and use_threads are used.",
+    )
+    client_config = Setting(
+        names=("AWS_S3_CLIENT_CONFIG",), type=object, help="A botocore Config; what it says wins over all options here."
+    )
+
+    renamed = {
+        "config": Renamed("client_config"),
+        "secure_urls": Renamed("url_protocol", ("AWS_S3_SECURE_URLS",), lambda secure: "https:" if secure else "http:"),
+    }
+    removed = {
+        "acl": "use 'default_acl' (AWS_DEFAULT_ACL)",
+        "bucket": "use 'bucket_name' (AWS_STORAGE_BUCKET_NAME)",
+        "auto_create_bucket": "create the bucket once, by hand or by your deployment",
+        "bucket_acl": "set it on the bucket itself",
+        "reduced_redundancy": "use 'object_parameters' {'StorageClass': 'REDUCED_REDUNDANCY'}",
+        "encryption": "use 'object_parameters' {'ServerSideEncryption': 'AES256'}",
+        "preload_metadata": "leave it out; nothing is preloaded",
+    }
+    parameter_names = {"content_type": "ContentType", "content_encoding": "ContentEncoding", "acl": "ACL"}
+
+    file_class = S3File
+    longest_key = LONGEST_KEY
+
+    def __init__(self, **options: Any):
+        boto3.require(type(self).__name__)
+        super().__init__(**options)
+        self._complete_keys()
+        if self.session_profile and (self.access_key or self.secret_key):
+            raise ImproperlyConfigured(
+                f"{type(self).__name__}: give either {self._spelt('session_profile')} or {self._spelt('access_key')} "
+                "with its secret, not both"
+            )
+        if bool(self.cloudfront_key_id) != bool(self.cloudfront_key):
+            raise ImproperlyConfigured(
+                f"{type(self).__name__}: {self._spelt('cloudfront_key_id')} and {self._spelt('cloudfront_key')} go "
+                "together; set both or neither"
+            )
+        if self.part_size < SMALLEST_PART:
+            raise ImproperlyConfigured(
+                f"{type(self).__name__}: {self._spelt('part_size')} must be at least {SMALLEST_PART} bytes, "
+                f"not {self.part_size}"
+            )
+        self._use_transfer_options()
+        if self.cloudfront_key_id and self.cloudfront_signer is None and type(self).cloudfront_signer is not None:
+            self.cloudfront_signer = self.get_cloudfront_signer(self.cloudfront_key_id, self.cloudfront_key)
+
+    @property
+    def capabilities(self) -> Capabilities:  # type: ignore[override]
+        """Return what this storage can do; creating only where nothing is depends on the service."""
+        return _CAPABILITIES if self._honours_conditions() is not False else _CAPABILITIES_WITHOUT_CONDITIONS
+
+    @property
+    def longest_expire(self) -> int | None:  # type: ignore[override]
+        """Return the longest life of a signature in seconds; CloudFront and SigV2 know none."""
+        return LONGEST_EXPIRE if not self.custom_domain and self.signature_version in (None, "s3v4") else None
+
+    # Clients
+
+    @property
+    def client(self) -> Any:
+        """Return the boto3 client, one for all storages and threads of this process with the same configuration."""
+        return self._derived("client", lambda: self._connect("client"))
+
+    @property
+    def connection(self) -> Any:
+        """Return a boto3 resource of this thread, over the shared client."""
+        return self._resource("connection")
+
+    @property
+    def unsigned_connection(self) -> Any:
+        """Return a boto3 resource of this thread that signs nothing."""
+        return self._resource("unsigned_connection")
+
+    @property
+    def bucket(self) -> Any:
+        """Return the boto3 Bucket of this thread."""
+        return self.connection.Bucket(self._bucket())
+
+    def _create_session(self) -> Any:
+        """Return the boto3 Session; a subclass may make its own. Keys that were not given are found by boto3."""
+        session = botocore_session.Session()
+        # Half of the time of a listing is dateutil on timestamps that are all alike.
+        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_parse_time)
+        if self.session_profile:
+            return boto3.Session(profile_name=self.session_profile, botocore_session=session)
+        return boto3.Session(
+            aws_access_key_id=self.access_key or None,
+            aws_secret_access_key=self.secret_key or None,
+            aws_session_token=self.security_token or None,
+            botocore_session=session,
+        )
+
+    def _config(self, **changes: Any) -> Any:
+        checksums = self.checksums or ("when_required" if self.endpoint_url else "when_supported")
+        config = botocore_config.Config(
+            connect_timeout=self.connect_timeout,
+            read_timeout=self.read_timeout,
+            retries={"mode": "standard", "total_max_attempts": self.max_attempts},
+            max_pool_connections=64,  # more than all worker threads
+            tcp_keepalive=True,
+            # Else URLs for us-east-1 and eu-west-1 are signed with version 2, which other regions refuse.
+            signature_version=self.signature_version or "s3v4",
+            s3={"addressing_style": self.addressing_style} if self.addressing_style else None,
+            proxies=self.proxies,
+            request_checksum_calculation=checksums,
+            response_checksum_validation=checksums,
+        )
+        if self.client_config is not None:
+            config = config.merge(self.client_config)
+        return config.merge(botocore_config.Config(**changes)) if changes else config
+
+    def _connect(self, kind: str) -> Any:
+        """Return the shared client of one kind: ``client``, ``unsigned`` (for URLs) or ``credentials``."""
+        if type(self)._create_session is not S3Storage._create_session:
+            # A session of the subclass's own, about which nothing is known here, is not shared.
+            return self._derived("own clients", functools.partial(self._make_clients, self._config()))[kind]
+        config = self._config()
+        arguments = (self.access_key, self.secret_key, self.security_token, self.session_profile, self.region_name)
+        key = ("s3", *arguments, self.endpoint_url, self.use_ssl, str(self.verify), _frozen(vars(config)))
+        return process.shared(key, functools.partial(self._make_clients, config))[kind]
+
+    def _make_clients(self, config: Any) -> _Clients:
+        return _Clients(self._create_session(), self._client_arguments(config))
+
+    def _client_arguments(self, config: Any) -> dict[str, Any]:
+        return {
+            "region_name": self.region_name,
+            "use_ssl": self.use_ssl,
+            "endpoint_url": self.endpoint_url,
+            "config": config,
+            "verify": self.verify if isinstance(self.verify, (bool, type(None))) else os.fspath(self.verify),
+        }
+
+    @property
+    def _connections(self) -> threading.local:
+        return self._derived("connections", threading.local)
+
+    def _resource(self, kind: str) -> Any:
+        # Unlike clients, boto3's resources are not to be shared by threads.
+        resource = getattr(self._connections, kind, None)
+        if resource is None:
+            client = self._connect("client" if kind == "connection" else "unsigned")
+            resource = self._connect("session").resource("s3", **self._client_arguments(client.meta.config))
+            resource.meta.client = client
+            setattr(self._connections, kind, resource)
+        return resource
+
+    # Hooks
+
+    def _stat(self, key: str) -> Stat:
+        try:
+            return _stat_of(self.client.head_object(**self._arguments("HeadObject", key)))
+        except exceptions.ClientError as error:
+            if _code(error) == "404":
+                self._make_sure_of_bucket()
+            raise
+
+    def _open_range(self, key: str, start: int, end: int | None, if_match: str | None = None) -> _Body:
+        arguments = self._arguments("GetObject", key)
+        if start or end is not None:
+            arguments["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        if if_match:
+            arguments["IfMatch"] = if_match
+        try:
+            return _Body(self.client.get_object(**arguments))
+        except exceptions.ClientError as error:
+            if _code(error) not in ("416", "InvalidRange"):
+                raise
+            # The object ends before the range; an empty one before any range at all.
+            return _Body({"Body": io.BytesIO(), "ContentLength": int(error.response["Error"].get("ActualObjectSize", 0))})
+
+    def _put(self, key: str, body: Any, options: WriteOptions) -> None:
+        if options.create_only and self._honours_conditions() is None:
+            self._find_out_about_conditions(key, body, options)
+        else:
+            self._put_object(key, body, options)
+
+    def _start_parts(self, key: str, options: WriteOptions) -> _Parts:
+        return _Parts(self, key, options)
+
+    def _delete(self, key: str) -> None:
+        self.client.delete_object(**self._arguments("DeleteObject", key))
+
+    def _delete_many(self, keys: Iterable[str]) -> Iterator[tuple[str, BaseException]]:
+        arguments = self._arguments("DeleteObjects")
+        left = iter(keys)
+        while batch := list(itertools.islice(left, MOST_DELETES)):
+            answer = self.client.delete_objects(
+                Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}, **arguments
+            )
+            for error in answer.get("Errors", ()):
+                yield error["Key"], exceptions.ClientError({"Error": error}, "DeleteObjects")
+
+    def _copy(self, source_key: str, key: str) -> None:
+        source = {"Bucket": self._bucket(), "Key": source_key}
+        parameters = self.get_object_parameters(key)
+        if self.default_acl:
+            parameters.setdefault("ACL", self.default_acl)
+        source_secrets = {
+            f"CopySource{name}": value
+            for name, value in self._arguments("HeadObject", source_key).items()
+            if name.startswith("SSECustomer")
+        }
+        arguments = {**self._arguments("CopyObject", key, parameters), **source_secrets}
+        if _HEADERS_OF_OBJECT & parameters.keys():
+            # S3 keeps either all headers of the source or none.
+            head = self.client.head_object(**self._arguments("HeadObject", source_key))
+            kept = {name: head[name] for name in _HEADERS_OF_OBJECT if head.get(name)}
+            arguments = {**kept, **arguments, "MetadataDirective": "REPLACE"}
+        try:
+            self.client.copy_object(CopySource=source, **arguments)
+        except exceptions.ClientError as error:
+            if _code(error) != "InvalidRequest" or str(LARGEST_COPY) not in str(error):
+                raise
+            bucket, key = arguments.pop("Bucket"), arguments.pop("Key")
+            self.client.copy(source, bucket, key, ExtraArgs=arguments)
+
+    def _list(self, prefix: str) -> Iterator[Entry]:
+        for page in self._pages(prefix, Delimiter="/"):
+            for group in page.get("CommonPrefixes", ()):
+                yield Entry(group["Prefix"][:-1], True)
+            yield from _entries(page)
+
+    def _walk(self, prefix: str) -> Iterator[Entry]:
+        for page in self._pages(prefix):
+            yield from _entries(page)
+
+    def _exists(self, key: str) -> bool:
+        # One listing answers for the object and for what lies below it, but who may only get objects may not list.
+        if not self._derived("list denied", list):
+            try:
+                page = next(self._pages(key, MaxKeys=1))
+            except exceptions.ClientError as error:
+                if _code(error) not in ("403", "AccessDenied"):
+                    raise
+                self._derived("list denied", list).append(True)
+            else:
+                first = next((item["Key"] for item in page.get("Contents", ())), "")
+                if first == key or first.startswith(key + "/"):
+                    return True
+                # Names that go on with one of " !\"#$%&'()*+,-." come before those that go on with a slash.
+                return bool(first) and first < key + "/" and bool(next(self._pages(key + "/", MaxKeys=1)).get("Contents"))
+        try:
+            self.client.head_object(**self._arguments("HeadObject", key))
+        except exceptions.ClientError as error:
+            if _code(error) == "404":
+                return False
+            raise
+        return True
+
+    def _classify(self, error: BaseException) -> type[Exception] | None:
+        if isinstance(error, exceptions.ClientError):
+            return _MEANINGS.get(_code(error))
+        return _CLIENT_MEANINGS.get(type(error).__name__) if isinstance(error, exceptions.BotoCoreError) else None
+
+    def _advise(self, error: Any, kind: type[Exception]) -> str:
+        code, said = _code(error), f"{type(self).__name__}: {error}"
+        if code in _REMEDIES:
+            headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+            region = error.response["Error"].get("Region") or headers.get("x-amz-bucket-region") or "the bucket's"
+            remedy = _REMEDIES[code].format(
+                bucket=self.bucket_name, region=region, endpoint=self.endpoint_url or "AWS"
+            )
+            return f"{said}: {remedy}"
+        if kind is FileNotFoundError:
+            return f"There is no such object in the bucket {self.bucket_name!r}"
+        if kind is FileExistsError:
+            return f"There is such an object already in the bucket {self.bucket_name!r}"
+        if kind is PermissionError:
+            needs = _PERMISSIONS.get(getattr(error, "operation_name", ""), "the permission for this request")
+            return f"{said}. The credentials may lack {needs}"
+        if kind in (ConnectionError, TimeoutError):
+            return f"{said}. Check 'endpoint_url' (AWS_S3_ENDPOINT_URL), the network and the service"
+        if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
+            return f"{said}: set {self._spelt('access_key')} and {self._spelt('secret_key')}, or a profile"
+        return said
+
+    # URLs
+
+    def _signs_urls(self) -> bool:
+        return bool(self.querystring_auth and (not self.custom_domain or self.cloudfront_signer))
+
+    def _presign(self, key: str, method: str, seconds: int, parameters: Mapping[str, Any]) -> str:
+        if self.custom_domain:
+            return self._sign_for_cdn(self._public_url(key, parameters), seconds)
+        if method == "GET" and not parameters:
+            signer = self._derived("signer", self._make_signer)
+            url = signer.sign(key, seconds, self.querystring_window)
+            if url:
+                return url
+        return self.client.generate_presigned_url(
+            f"{method.lower()}_object",
+            Params={**parameters, "Bucket": self._bucket(), "Key": key},
+            ExpiresIn=seconds,
+            HttpMethod=method,
+        )
+
+    def _public_url(self, key: str, parameters: Mapping[str, Any]) -> str:
+        if self.custom_domain:
+            return with_query(f"{self._derived('cdn', self._cdn_base)}{_quoted(key)}", parameters)
+        if parameters:
+            wanted = {**parameters, "Bucket": self._bucket(), "Key": key}
+            return self._connect("unsigned").generate_presigned_url("get_object", Params=wanted)
+        return self._derived("public", self._public_base) + _quoted(key)
+
+    def _make_signer(self) -> QuerySigner:
+        return QuerySigner(self.client, self._connect("credentials"), self._bucket())
+
+    def _cdn_base(self) -> str:
+        return f"{self.url_protocol}//{self.custom_domain.rstrip('/')}/"
+
+    def _public_base(self) -> str:
+        wanted = {"Bucket": self._bucket(), "Key": _PROBE}
+        return self._connect("unsigned").generate_presigned_url("get_object", Params=wanted).removesuffix(_PROBE)
+
+    def _sign_for_cdn(self, url: str, seconds: int) -> str:
+        expires = cloudfront.expires_at(seconds, self.querystring_window)
+        if self.cloudfront_policy:
+            policy = cloudfront.custom_policy(self.cloudfront_policy, expires)
+            return self.cloudfront_signer.generate_presigned_url(url, policy=policy)
+        at = datetime.datetime.fromtimestamp(expires, datetime.timezone.utc)
+        return self.cloudfront_signer.generate_presigned_url(url, date_less_than=at)
+
+    def get_cloudfront_signer(self, key_id: str, key: str | bytes) -> Any:
+        """Return the signer for a CloudFront key; the key is parsed once in this process."""
+        return process.shared(("cloudfront", key_id, key), functools.partial(cloudfront.make_signer, key_id, key))
+
+    # Unfinished uploads
+
+    def stale_uploads(self, older_than: datetime.timedelta = datetime.timedelta(days=1)) -> Iterator[StaleUpload]:
+        """Yield the multipart uploads below this storage's prefix that began more than ``older_than`` ago.
+
+        They are what killed processes leave; a lifecycle rule of the bucket can remove them as well.
+        """
+        before = timezone.now() - older_than
+        with self._translating(""):
+            pages = self.client.get_paginator("list_multipart_uploads")
+            for page in pages.paginate(**self._arguments("ListMultipartUploads"), Prefix=self._prefix):
+                for upload in page.get("Uploads", ()):
+                    if upload["Initiated"] <= before:
+                        yield StaleUpload(upload["Key"], upload["UploadId"], upload["Initiated"])
+
+    def abort_stale_uploads(self, older_than: datetime.timedelta = datetime.timedelta(days=1)) -> int:
+        """Remove what stale_uploads() lists; return how many there were."""
+        count = 0
+        for count, upload in enumerate(list(self.stale_uploads(older_than)), 1):
+            with self._translating(upload.key):
+                arguments = self._arguments("AbortMultipartUpload", upload.key)
+                self.client.abort_multipart_upload(UploadId=upload.upload_id, **arguments)
+        return count
+
+    # Requests
+
+    def _bucket(self) -> str:
+        if not self.bucket_name:
+            raise ImproperlyConfigured(f"{type(self).__name__}: set {self._spelt('bucket_name')}")
+        return self.bucket_name
+
+    def _arguments(self, operation: str, key: str | None = None, parameters: Mapping[str, Any] | None = None) -> dict:
+        """Return the arguments of a request: bucket, key, and those of the object's parameters that it takes.
+
+        So the keys of SSE-C, the payer and the expected owner go along wherever S3 needs them.
+        """
+        if parameters is None:
+            parameters = self.get_object_parameters(key or self._prefix)
+        taken: dict[str, Any] = {}
+        if parameters:
+            known = self.client.meta.service_model.operation_model(operation).input_shape.members
+            taken = {name: value for name, value in parameters.items() if name in known}
+        taken["Bucket"] = self._bucket()
+        if key is not None:
+            taken["Key"] = key
+        return taken
+
+    def _put_object(self, key: str, body: Any, options: WriteOptions) -> None:
+        arguments = self._arguments("PutObject", key, _known(options.parameters, self.client))
+        self.client.put_object(Body=body, **arguments, **_conditions(options))
+
+    def _pages(self, prefix: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+        arguments.update(self._arguments("ListObjectsV2"), Prefix=prefix)
+        while True:
+            page = self.client.list_objects_v2(**arguments)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            arguments["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _make_sure_of_bucket(self) -> None:
+        # A HEAD says 404 for a missing bucket too, which must not pass for a missing object.
+        if not self._derived("bucket seen", list):
+            try:
+                self.client.head_bucket(**self._arguments("HeadBucket"))
+            except exceptions.ClientError as error:
+                if _code(error) == "404":
+                    error.response["Error"]["Code"] = "NoSuchBucket"
+                    raise
+            self._derived("bucket seen", list).append(True)
+
+    # Conditions
+
+    def _honours_conditions(self) -> bool | None:
+        """Whether the service creates an object only where none is; None: not known yet."""
+        if self.create_only is not None:
+            return self.create_only
+        return True if not self.endpoint_url else self._connect("found").get("conditions")
+
+    def _find_out_about_conditions(self, key: str, body: Any, options: WriteOptions) -> None:
+        """Write the first object that must not replace another, and see whether the service refuses to do it twice."""
+        found = self._connect("found")
+        if self._exists(key):
+            raise exceptions.ClientError({"Error": {"Code": "PreconditionFailed"}}, "PutObject")
+        for attempt in ("first", "second"):
+            body.seek(0)
+            try:
+                self._put_object(key, body, options)
+            except exceptions.ClientError as error:
+                if _MEANINGS.get(_code(error)) is FileExistsError:
+                    found["conditions"] = True
+                    if attempt == "first":
+                        raise
+                    return
+                if attempt == "second" or _code(error) not in ("NotImplemented", "InvalidArgument", "InvalidRequest", "501"):
+                    raise
+                found["conditions"] = False
+                body.seek(0)
+                self._put_object(key, body, WriteOptions(options.parameters))
+                return
+        found["conditions"] = False
+
+    # Options
+
+    def get_default_settings(self) -> dict[str, Any]:
+        """Return the options that neither a keyword nor a subclass gives."""
+        defaults = super().get_default_settings()
+        for option in ("access_key", "secret_key", "security_token"):
+            names = getattr(self, f"{option}_names", None)  # as subclasses for earlier releases named their own settings
+            if names:
+                defaults[option] = Setting(names=tuple(names), env=tuple(names)).lookup()
+        return defaults
+
+    def _complete_keys(self) -> None:
+        """Pair a key with what the environment holds for it; boto3 itself reads what is there whole."""
+        environ = os.environ
+        if self.secret_key and not self.access_key:
+            self.access_key = environ.get("AWS_ACCESS_KEY_ID")
+        elif self.access_key and not self.secret_key:
+            self.secret_key = environ.get("AWS_SECRET_ACCESS_KEY")
+        if bool(self.access_key) != bool(self.secret_key):
+            missing = "secret_key" if self.access_key else "access_key"
+            raise ImproperlyConfigured(
+                f"{type(self).__name__}: an access key and a secret key go together; set {self._spelt(missing)} too"
+            )
+        if self.access_key and not self.security_token and self.access_key == environ.get("AWS_ACCESS_KEY_ID"):
+            self.security_token = environ.get("AWS_SESSION_TOKEN") or environ.get("AWS_SECURITY_TOKEN")
+
+    def _use_transfer_options(self) -> None:
+        if not self.use_threads:
+            self.parts_at_once = self.ranges_at_once = 0
+        if self.transfer_config is not None:
+            threads = self.transfer_config.max_concurrency if self.transfer_config.use_threads else 0
+            self.parts_at_once = self.ranges_at_once = threads
+            self.part_size = max(self.transfer_config.multipart_chunksize, SMALLEST_PART)
+
+
+class S3StaticStorage(S3Storage):
+    """Static files in S3, under URLs that are not signed: the bucket or a CDN must let everybody read them."""
+
+    querystring_auth = False
+    url_without_name = True
+
+
+class S3ManifestStaticStorage(ManifestFilesMixin, S3StaticStorage):
+    """Static files in S3 under names that carry a hash of the content."""
+
+
+_CAPABILITIES = Capabilities(
+    ranges=True,
+    parts=True,
+    create_only=True,
+    if_match=True,
+    copy=True,
+    delete_many=True,
+    content_type=True,
+    presign=frozenset({"GET", "HEAD", "PUT", "DELETE"}),
+    missing={
+        "created_time": "S3 keeps the time of the last write only.",
+        "accessed_time": "S3 does not note reads.",
+    },
+)
+_CAPABILITIES_WITHOUT_CONDITIONS = Capabilities(
+    **{**vars(_CAPABILITIES), "create_only": False, "missing": {"create_only": "The service ignores If-None-Match."}}
+)
+
+
+class _Clients(dict):
+    """The clients of one configuration, each made at its first use: botocore loads its models for every one."""
+
+    def __init__(self, session: Any, arguments: dict[str, Any]):
+        super().__init__(session=session, found={})
+        self._arguments = arguments
+        self._lock = threading.Lock()
+
+    def __missing__(self, kind: str) -> Any:
+        with self._lock:
+            if kind not in self:
+                self[kind] = getattr(self, f"_make_{kind}")()
+            return self[kind]
+
+    def _make_client(self) -> Any:
+        client = self["session"].client("s3", **self._arguments)
+        client.meta.events.register_last("before-call.s3", functools.partial(_before_call, bool(self._arguments["endpoint_url"])))
+        client.meta.events.register_first("needs-retry.s3", functools.partial(_in_time, client.meta.config.read_timeout))
+        return client
+
+    def _make_unsigned(self) -> Any:
+        unsigned = self._arguments["config"].merge(botocore_config.Config(signature_version=botocore.UNSIGNED))
+        return self["session"].client("s3", **{**self._arguments, "config": unsigned})
+
+    def _make_credentials(self) -> Any:
+        credentials = self["session"].get_credentials()
+        if credentials is None:
+            raise exceptions.NoCredentialsError
+        return credentials
+
+
+def _before_call(elsewhere: bool, model: Any, params: dict[str, Any], **kwargs: Any) -> None:
+    # The handshake costs a round trip, and a second where the service does not know it.
+    params["headers"].pop("Expect", None)
+    params["context"]["storages_started"] = time.monotonic()
+    if elsewhere and model.name == "DeleteObjects" and "Content-MD5" not in params["headers"]:
+        # Services of before 2025 know no other checksum, and S3 demands one.
+        digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
+        params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
+
+
+def _in_time(
+    read_timeout: float, attempts: int, caught_exception: Exception | None, request_dict: dict[str, Any], **kwargs: Any
+) -> None:
+    """Raise instead of trying again where that would take too long; botocore counts tries, not time."""
+    if caught_exception is None:
+        return
+    elapsed = time.monotonic() - request_dict["context"].get("storages_started", time.monotonic())
+    refused = isinstance(caught_exception, exceptions.EndpointConnectionError) and attempts >= MOST_CONNECTS
+    if refused or elapsed + read_timeout > PATIENCE:
+        raise caught_exception
+
+
+class _Body:
+    """The body of a GetObject answer."""
+
+    def __init__(self, answer: dict[str, Any]):
+        self.stat = _stat_of(answer)
+        self.read, self.close = answer["Body"].read, answer["Body"].close
+
+
+class _Parts:
+    """A multipart upload."""
+
+    def __init__(self, storage: S3Storage, key: str, options: WriteOptions):
+        self._storage = storage
+        self._client = storage.client
+        self._parameters = _known(options.parameters, self._client)
+        if self._client.meta.config.request_checksum_calculation == "when_supported":
+            # What the parts are checked with must be said at the start.
+            self._parameters.setdefault("ChecksumAlgorithm", "CRC32")
+        self._key = key
+        self._conditions = _conditions(options)
+        self._done: dict[int, dict[str, Any]] = {}
+        self._upload_id = self._client.create_multipart_upload(**self._arguments("CreateMultipartUpload"))["UploadId"]
+
+    def send(self, number: int, body: Any) -> None:
+        arguments = self._arguments("UploadPart")
+        answer = self._client.upload_part(PartNumber=number, Body=body, UploadId=self._upload_id, **arguments)
+        checks = {name: value for name, value in answer.items() if name.startswith("Checksum") and name != "ChecksumType"}
+        self._done[number] = {"PartNumber": number, "ETag": answer["ETag"], **checks}
+
+    def complete(self) -> None:
+        arguments = self._arguments("CompleteMultipartUpload")
+        parts = {"Parts": [self._done[number] for number in sorted(self._done)]}
+        self._client.complete_multipart_upload(
+            MultipartUpload=parts, UploadId=self._upload_id, **arguments, **self._conditions
+        )
+
+    def abort(self) -> None:
+        arguments = self._arguments("AbortMultipartUpload")
+        self._client.abort_multipart_upload(UploadId=self._upload_id, **arguments)
+
+    def _arguments(self, operation: str) -> dict[str, Any]:
+        return self._storage._arguments(operation, self._key, self._parameters)
+
+
+def _known(parameters: Mapping[str, Any], client: Any) -> dict[str, Any]:
+    """Return ``parameters``; raise ImproperlyConfigured for one that no write of S3 takes."""
+    known = client.meta.service_model.operation_model("PutObject").input_shape.members
+    for name in parameters:
+        if name not in known:
+            raise ImproperlyConfigured(f"S3 has no object parameter {name!r}{nearest(name, known)}")
+    return dict(parameters)
+
+
+def _conditions(options: WriteOptions) -> dict[str, str]:
+    conditions = {"IfMatch": options.if_match, "IfNoneMatch": "*" if options.create_only else None}
+    return {name: value for name, value in conditions.items() if value}
+
+
+def _stat_of(answer: Mapping[str, Any]) -> Stat:
+    """Return the Stat in the answer to a HEAD or a GET, of which a range says the size of the whole."""
+    total = answer.get("ContentRange", "").rpartition("/")[2]
+    return Stat(
+        size=int(total) if total.isdigit() else answer["ContentLength"],
+        modified=answer.get("LastModified"),
+        etag=answer.get("ETag"),
+        content_type=answer.get("ContentType"),
+        content_encoding=answer.get("ContentEncoding"),
+    )
+
+
+def _entries(page: Mapping[str, Any]) -> Iterator[Entry]:
+    for item in page.get("Contents", ()):
+        if not item["Key"].endswith("/"):  # what consoles put there to show an empty directory
+            yield Entry(item["Key"], False, item["Size"], item["LastModified"], item.get("ETag"))
+
+
+def _code(error: Any) -> str:
+    return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+
+
+def _quoted(key: str) -> str:
+    return urllib.parse.quote(key, safe="/~")  # as botocore does
+
+
+def _frozen(value: Any) -> Any:
+    """Return a nested value in a form that can be a key; what is neither is told apart by its identity."""
+    if isinstance(value, Mapping):
+        return tuple(sorted((str(name), _frozen(item)) for name, item in value.items()))
+    if isinstance(value, (list, tuple, set)):
+        return tuple(map(_frozen, value))
+    return repr(value)
+
+
+def _parse_time(text: Any) -> datetime.datetime:
+    try:
+        return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=datetime.timezone.utc)
+    except (TypeError, ValueError):
+        return botocore_parsers.parse_timestamp(text)
