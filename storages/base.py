@@ -1,7 +1,7 @@
 """Django's storage API, written once over a handful of hooks.
 
-A backend is one subclass of :class:`BaseStorage` that implements the hooks at its end. Public methods take a name, hooks
-take a key; hooks raise whatever their SDK raises, and ``_classify()`` says what it means.
+A backend is one subclass of :class:`BaseStorage` that implements the hooks at its end. Public methods take a name,
+hooks take a key; hooks raise whatever their SDK raises, and ``_classify()`` says what it means.
 """
 
 from __future__ import annotations
@@ -24,20 +24,12 @@ from django.utils import timezone
 
 from storages.contract import Body, DeleteError, Entry, ObjectChanged, PartUpload, Stat, WriteOptions
 from storages.errors import Translated, translated
-from storages.files import (
-    MIB,
-    GzipWriter,
-    PartWriter,
-    RangeFile,
-    RangeReader,
-    SpoolWriter,
-    StorageFile,
-    Unzipped,
-    Writer,
-)
+from storages.files import StorageFile
 from storages.mixin import StorageMixin
 from storages.names import clean_name, shorten
+from storages.readers import MIB, RangeFile, RangeReader, Unzipped
 from storages.streams import Spool, chunks_of, gzipped, read_chunks, reader, taken
+from storages.writers import GzipWriter, PartWriter, SpoolWriter, Writer
 
 # Tries at a free name before save() gives up: each adds seven random characters, so a second one is rare.
 _MOST_NAMES = 100
@@ -143,7 +135,7 @@ class BaseStorage(StorageMixin, Storage):
     def _is_long(self, content: Any) -> bool:
         try:
             return content.size > self.part_size
-        except Exception:  # a content may lack a size in any number of ways
+        except Exception:  # noqa: BLE001 -- a content may lack a size in any number of ways
             return True
 
     def _rewindable(self, content: Any, stack: contextlib.ExitStack) -> File:
@@ -151,8 +143,8 @@ class BaseStorage(StorageMixin, Storage):
         spool = stack.enter_context(contextlib.closing(self._new_spool()))
         for chunk in chunks_of(content):
             spool.write(chunk)
-        copy = File(spool, content.name)
-        copy.content_type = getattr(content, "content_type", None)  # type: ignore[attr-defined]
+        copy: Any = File(spool, content.name)  # type: ignore[arg-type]
+        copy.content_type = getattr(content, "content_type", None)
         return copy
 
     def _save(self, name: str, content: Any) -> str:
@@ -238,7 +230,7 @@ class BaseStorage(StorageMixin, Storage):
             raise DeleteError(errors)
 
     def copy(self, source: str, target: str) -> None:
-        """Copy an object to ``target``, which is replaced; on the service's side where it can. Raises FileNotFoundError."""
+        """Copy an object to ``target``, which is replaced; on the service's side if it can. Raises FileNotFoundError."""
         source_key, target_key = self._file_key(source), self._file_key(target)
         if source_key == target_key:
             self._stat_of(source)
@@ -317,7 +309,7 @@ class BaseStorage(StorageMixin, Storage):
                 for chunk in read_chunks(body):
                     spool.write(chunk)
             spool.seek(0)
-            file, stat = io.BufferedReader(spool), body.stat or Stat(spool.size)  # type: ignore[arg-type]
+            file, stat = io.BufferedReader(spool), body.stat or Stat(spool.size)
         if self._role("gzip") and stat.content_encoding == "gzip":
             file = Unzipped(file)
         return file, stat
@@ -478,7 +470,7 @@ class BaseStorage(StorageMixin, Storage):
         for key in keys:
             try:
                 self._delete(key)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 -- reported for this key
                 yield key, error
 
     def _start_parts(self, key: str, options: WriteOptions) -> PartUpload:

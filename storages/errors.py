@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import functools
 from typing import Any
 
 _ERRNO = {
@@ -12,6 +11,9 @@ _ERRNO = {
     FileExistsError: errno.EEXIST,
     IsADirectoryError: errno.EISDIR,
 }
+
+
+_classes: dict[tuple[type, type], type[Translated]] = {}
 
 
 class Translated(Exception):
@@ -31,7 +33,9 @@ def translated(error: BaseException, kind: type[Exception], message: str, name: 
     return _rebuilt(kind, type(error), args, vars(error))
 
 
-def _rebuilt(kind: type[Exception], vendor: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> Translated:
+def _rebuilt(
+    kind: type[Exception], vendor: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]
+) -> Translated:
     combined = _combined(kind, vendor)
     new = combined.__new__(combined, *args)  # not __init__: the SDK's takes its own arguments
     new.__dict__.update(state)
@@ -39,8 +43,13 @@ def _rebuilt(kind: type[Exception], vendor: type[BaseException], args: tuple[Any
     return new
 
 
-@functools.cache
 def _combined(kind: type[Exception], vendor: type[BaseException]) -> type[Translated]:
+    if (kind, vendor) not in _classes:
+        _classes[kind, vendor] = _combine(kind, vendor)
+    return _classes[kind, vendor]
+
+
+def _combine(kind: type[Exception], vendor: type[BaseException]) -> type[Translated]:
     try:
         return type(kind.__name__, (Translated, kind, vendor), {"__module__": vendor.__module__})
     except TypeError:  # the two cannot be one class

@@ -38,12 +38,12 @@ COMPRESSIBLE_TYPES = (
 class StorageMixin(SettingsMixin):
     """Cross from names to keys, and from options to what the hooks take."""
 
-    capabilities: ClassVar[Capabilities] | Any = Capabilities()
+    capabilities: Capabilities | Any = Capabilities()
 
     default_content_type = "application/octet-stream"
     url_without_name: ClassVar[bool] = False  # whether url("") is the start of all URLs, as templates ask static files
     longest_key: ClassVar[int | None] = None  # bytes, where the service has a limit
-    longest_expire: ClassVar[int | None] = None  # seconds, where the signature has a limit
+    longest_expire: int | Any = None  # seconds, where the signature has a limit
     # What the service calls the parameters that the base works with.
     parameter_names: ClassVar[Mapping[str, str]] = {
         "content_type": "content_type",
@@ -77,7 +77,8 @@ class StorageMixin(SettingsMixin):
         key = self._normalize_name(clean)
         if self.longest_key and len(key) * 4 > self.longest_key and len(key.encode()) > self.longest_key:
             raise SuspiciousFileOperation(
-                f"The key of {name!r} is {len(key.encode())} bytes long; the service allows {self.longest_key}. Shorten the name"
+                f"The key of {name!r} is {len(key.encode())} bytes long, of which the service allows "
+                f"{self.longest_key}; shorten the name"
             )
         return key
 
@@ -123,13 +124,14 @@ class StorageMixin(SettingsMixin):
         value = self._role("expire", 3600) if expire is None else expire
         if isinstance(value, datetime.timedelta):
             value = value.total_seconds()
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if type(value) not in (int, float):
             raise ValueError(f"expire is a number of seconds, not {value!r}")
         if value <= 0:
             raise ValueError(f"expire must be more than 0 seconds, not {value}")
         if self.longest_expire and value > self.longest_expire:
             raise ValueError(
-                f"expire must be at most {self.longest_expire} seconds ({self.longest_expire // 86400} days), not {value}"
+                f"expire must be at most {self.longest_expire} seconds ({self.longest_expire // 86400} days), "
+                f"not {value}"
             )
         return int(value)
 

@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 class OptionalModule:
     """Stand for the module ``name``, which ``pip install 'django-storages-ng[extra]'`` brings; load it at first use.
 
-    ``importlib.util.LazyLoader`` would do for a single module, but not for a submodule: finding one imports its parents.
+    ``importlib.util.LazyLoader`` would do for a top module, but not for a submodule: finding one imports its parents.
     """
 
     def __init__(self, name: str, extra: str):

@@ -100,9 +100,7 @@ class Renamed:
 def redacted(value: Any) -> Any:
     """Return ``value`` with the secrets of nested mappings and of URLs hidden."""
     if isinstance(value, Mapping):
-        return {
-            key: HIDDEN if _SECRET_KEY.search(str(key)) and item else redacted(item) for key, item in value.items()
-        }
+        return {key: HIDDEN if _SECRET_KEY.search(str(key)) and item else redacted(item) for key, item in value.items()}
     if isinstance(value, str):
         return _USERINFO.sub(f"//{HIDDEN}@", value)
     return value
@@ -201,7 +199,7 @@ class SettingsMixin:
 
     def _derived(self, name: str, make: Callable[[], Any]) -> Any:
         """Return what ``make()`` derives from the options, until an option is assigned or the process forks."""
-        derived = self.__dict__.get("_derivations")
+        derived: tuple[int, dict[str, Any]] | None = self.__dict__.get("_derivations")
         if derived is None or derived[0] != process.generation:
             derived = self.__dict__["_derivations"] = (process.generation, {})
         values = derived[1]

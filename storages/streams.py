@@ -13,7 +13,9 @@ CHUNK_SIZE = 64 * 1024  # bytes; Django's File.DEFAULT_CHUNK_SIZE
 
 # gzip's own default for one file is 9, which costs three times the time of 6 for about 1 % of the size.
 _GZIP_LEVEL = 6
-_GZIP_WINDOW = 16 + zlib.MAX_WBITS  # 16: with gzip's header and trailer, whose time stays 0, so equal input is equal output
+_GZIP_WINDOW = (
+    16 + zlib.MAX_WBITS
+)  # 16: with gzip's header and trailer, whose time stays 0, so equal input is equal output
 
 
 def chunks_of(content: Any) -> Iterator[bytes]:

@@ -30,13 +30,13 @@ def make_signer(key_id: str, key: str | bytes) -> Any:
         sign = make(pem)
     except (ValueError, TypeError) as error:
         raise ImproperlyConfigured(
-            "The CloudFront key ('cloudfront_key', AWS_CLOUDFRONT_KEY) is not an unencrypted RSA private key in PEM form"
+            "The CloudFront key ('cloudfront_key', AWS_CLOUDFRONT_KEY) is no unencrypted RSA private key in PEM form"
         ) from error
     return _signers.CloudFrontSigner(key_id, functools.lru_cache(_SIGNATURES)(sign))
 
 
 def custom_policy(resource: str, expires: int) -> str:
-    """Return a policy that opens ``resource``, which may hold wildcards, until ``expires`` (seconds since the epoch)."""
+    """Return a policy that opens ``resource``, wildcards and all, until ``expires`` (seconds since the epoch)."""
     statement = {"Resource": resource, "Condition": {"DateLessThan": {"AWS:EpochTime": expires}}}
     return json.dumps({"Statement": [statement]}, separators=(",", ":"))
 

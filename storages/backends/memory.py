@@ -65,7 +65,8 @@ class MemoryStorage(BaseStorage):
                 yield Entry(key, False, found[1].size, found[1].modified, found[1].etag)
 
     def _classify(self, error: BaseException) -> type[Exception] | None:
-        return {KeyError: FileNotFoundError, FileExistsError: FileExistsError}.get(type(error))
+        meanings: dict[type, type[Exception]] = {KeyError: FileNotFoundError, FileExistsError: FileExistsError}
+        return meanings.get(type(error))
 
     def _advise(self, error: BaseException, kind: type[Exception]) -> str:
         return "There is no such object" if kind is FileNotFoundError else "There is such an object already"
@@ -74,4 +75,4 @@ class MemoryStorage(BaseStorage):
 class _Body(io.BytesIO):
     def __init__(self, data: bytes, stat: Stat):
         super().__init__(data)
-        self.stat = stat
+        self.stat: Stat | None = stat

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 import urllib.parse
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -44,7 +45,7 @@ LONGEST_EXPIRE = 7 * 24 * 3600  # seconds, of a SigV4 signature
 LONGEST_KEY = 1024  # bytes
 MOST_DELETES = 1000  # keys in one DeleteObjects
 
-# No verb outlasts a minute on a stalled server: a request is not tried again when its next timeout would end after this.
+# No verb outlasts a minute on a stalled server: a request is not tried again where its timeout would end after this.
 PATIENCE = 55  # seconds
 # Nor is a server asked on and on that refuses the connection; busy ones (503) are, up to max_attempts.
 MOST_CONNECTS = 3
@@ -57,14 +58,18 @@ _MEANINGS: dict[str, type[Exception]] = {
     **dict.fromkeys(("404", "NoSuchKey", "NotFound", "NoSuchVersion"), FileNotFoundError),
     **dict.fromkeys(("412", "PreconditionFailed", "ConditionalRequestConflict"), FileExistsError),
     **dict.fromkeys(
-        ("400", "401", "403", "AccessDenied", "AccountProblem", "AllAccessDisabled", "Forbidden", "InvalidAccessKeyId")
-        + ("ExpiredToken", "ExpiredTokenException", "InvalidToken", "RequestTimeTooSkewed", "SignatureDoesNotMatch")
-        + ("TokenRefreshRequired", "Unauthorized"),
+        (
+            *("400", "401", "403", "AccessDenied", "AccountProblem", "AllAccessDisabled", "ExpiredToken"),
+            *("ExpiredTokenException", "Forbidden", "InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed"),
+            *("SignatureDoesNotMatch", "TokenRefreshRequired", "Unauthorized"),
+        ),
         PermissionError,
     ),
     **dict.fromkeys(
-        ("301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "InvalidBucketName")
-        + ("NoSuchBucket", "PermanentRedirect"),
+        (
+            *("301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "InvalidBucketName"),
+            *("NoSuchBucket", "PermanentRedirect"),
+        ),
         ImproperlyConfigured,
     ),
     "KeyTooLongError": SuspiciousFileOperation,
@@ -112,8 +117,8 @@ _REMEDIES = {
     "renew 'security_token' (AWS_SESSION_TOKEN) or correct 'region_name' (AWS_S3_REGION_NAME)",
     **dict.fromkeys(
         ("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"),
-        "the temporary credentials have expired: renew 'security_token' (AWS_SESSION_TOKEN) with its two keys, or leave "
-        "all three out so that boto3 refreshes what the machine provides",
+        "the temporary credentials have expired: renew 'security_token' (AWS_SESSION_TOKEN) with its two keys, or "
+        "leave all three out so that boto3 refreshes what the machine provides",
     ),
     **dict.fromkeys(
         ("301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"),
@@ -211,13 +216,17 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         names=("AWS_S3_SIGNATURE_VERSION",),
         help="Signature of requests and URLs: s3v4 (the default) or s3 for services that know nothing newer.",
     )
-    location = Setting("", names=("AWS_LOCATION",), role="location", help="Prefix of all keys, without a leading slash.")
+    location = Setting(
+        "", names=("AWS_LOCATION",), role="location", help="Prefix of all keys, without a leading slash."
+    )
     custom_domain = Setting(
         names=("AWS_S3_CUSTOM_DOMAIN",), help="Host, with a path if need be, that url() uses instead of the service's."
     )
     url_protocol = Setting("https:", names=("AWS_S3_URL_PROTOCOL",), help="Protocol of URLs with a custom domain.")
     cloudfront_key_id = Setting(
-        names=("AWS_CLOUDFRONT_KEY_ID",), secret=True, help="Id of the CloudFront key that signs URLs of the custom domain."
+        names=("AWS_CLOUDFRONT_KEY_ID",),
+        secret=True,
+        help="Id of the CloudFront key that signs URLs of the custom domain.",
     )
     cloudfront_key = Setting(
         names=("AWS_CLOUDFRONT_KEY",), type=(str, bytes), secret=True, help="That key: an RSA private key in PEM form."
@@ -238,7 +247,10 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         help="Where requests name the bucket: in the host (virtual) or in the path.",
     )
     file_name_charset = Setting(
-        "utf-8", names=("AWS_S3_FILE_NAME_CHARSET",), choices=("utf-8", "UTF-8"), help="Keys are UTF-8; kept for old settings."
+        "utf-8",
+        names=("AWS_S3_FILE_NAME_CHARSET",),
+        choices=("utf-8", "UTF-8"),
+        help="Keys are UTF-8; kept for old settings.",
     )
     gzip = Setting(
         False, names=("AWS_IS_GZIPPED",), type=bool, role="gzip", help="Whether listed types are stored compressed."
@@ -250,7 +262,9 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         role="gzip_types",
         help="Content types that are compressed.",
     )
-    endpoint_url = Setting(names=("AWS_S3_ENDPOINT_URL",), help="URL of a service other than AWS, with http:// or https://.")
+    endpoint_url = Setting(
+        names=("AWS_S3_ENDPOINT_URL",), help="URL of a service other than AWS, with http:// or https://."
+    )
     proxies = Setting(names=("AWS_S3_PROXIES",), type=dict, help="Proxies by protocol, as botocore takes them.")
     region_name = Setting(names=("AWS_S3_REGION_NAME",), help="Region of the bucket; boto3's own default otherwise.")
     use_ssl = Setting(True, names=("AWS_S3_USE_SSL",), type=bool, help="Whether requests to AWS go over TLS.")
@@ -269,7 +283,10 @@ class S3Storage(CompressStorageMixin, BaseStorage):
     )
     connect_timeout = Setting(5, names=("AWS_S3_CONNECT_TIMEOUT",), type=(int, float), help="Seconds for a connection.")
     read_timeout = Setting(
-        30, names=("AWS_S3_READ_TIMEOUT",), type=(int, float), help="Seconds without a byte before a request has failed."
+        30,
+        names=("AWS_S3_READ_TIMEOUT",),
+        type=(int, float),
+        help="Seconds without a byte before a request has failed.",
     )
     max_attempts = Setting(
         8, names=("AWS_S3_MAX_ATTEMPTS",), type=int, help="Tries of a request that the service is too busy for."
@@ -346,7 +363,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         return _CAPABILITIES if self._honours_conditions() is not False else _CAPABILITIES_WITHOUT_CONDITIONS
 
     @property
-    def longest_expire(self) -> int | None:  # type: ignore[override]
+    def longest_expire(self) -> int | None:
         """Return the longest life of a signature in seconds; CloudFront and SigV2 know none."""
         return LONGEST_EXPIRE if not self.custom_domain and self.signature_version in (None, "s3v4") else None
 
@@ -355,7 +372,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
     @property
     def client(self) -> Any:
         """Return the boto3 client, one for all storages and threads of this process with the same configuration."""
-        return self._derived("client", lambda: self._connect("client"))
+        return self._connect("client")
 
     @property
     def connection(self) -> Any:
@@ -406,14 +423,17 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         return config.merge(botocore_config.Config(**changes)) if changes else config
 
     def _connect(self, kind: str) -> Any:
-        """Return the shared client of one kind: ``client``, ``unsigned`` (for URLs) or ``credentials``."""
-        if type(self)._create_session is not S3Storage._create_session:
-            # A session of the subclass's own, about which nothing is known here, is not shared.
-            return self._derived("own clients", functools.partial(self._make_clients, self._config()))[kind]
+        """Return what is shared under this configuration: ``client``, ``unsigned`` (client), ``credentials``..."""
+        return self._derived("clients", self._shared_clients)[kind]
+
+    def _shared_clients(self) -> _Clients:
         config = self._config()
+        make = functools.partial(self._make_clients, config)
+        if type(self)._create_session is not S3Storage._create_session:
+            return make()  # nothing is known here about a session of the subclass's own
         arguments = (self.access_key, self.secret_key, self.security_token, self.session_profile, self.region_name)
         key = ("s3", *arguments, self.endpoint_url, self.use_ssl, str(self.verify), _frozen(vars(config)))
-        return process.shared(key, functools.partial(self._make_clients, config))[kind]
+        return process.shared(key, make)
 
     def _make_clients(self, config: Any) -> _Clients:
         return _Clients(self._create_session(), self._client_arguments(config))
@@ -463,7 +483,9 @@ class S3Storage(CompressStorageMixin, BaseStorage):
             if _code(error) not in ("416", "InvalidRange"):
                 raise
             # The object ends before the range; an empty one before any range at all.
-            return _Body({"Body": io.BytesIO(), "ContentLength": int(error.response["Error"].get("ActualObjectSize", 0))})
+            return _Body(
+                {"Body": io.BytesIO(), "ContentLength": int(error.response["Error"].get("ActualObjectSize", 0))}
+            )
 
     def _put(self, key: str, body: Any, options: WriteOptions) -> None:
         if options.create_only and self._honours_conditions() is None:
@@ -535,7 +557,9 @@ class S3Storage(CompressStorageMixin, BaseStorage):
                 if first == key or first.startswith(key + "/"):
                     return True
                 # Names that go on with one of " !\"#$%&'()*+,-." come before those that go on with a slash.
-                return bool(first) and first < key + "/" and bool(next(self._pages(key + "/", MaxKeys=1)).get("Contents"))
+                return (
+                    bool(first) and first < key + "/" and bool(next(self._pages(key + "/", MaxKeys=1)).get("Contents"))
+                )
         try:
             self.client.head_object(**self._arguments("HeadObject", key))
         except exceptions.ClientError as error:
@@ -554,9 +578,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         if code in _REMEDIES:
             headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
             region = error.response["Error"].get("Region") or headers.get("x-amz-bucket-region") or "the bucket's"
-            remedy = _REMEDIES[code].format(
-                bucket=self.bucket_name, region=region, endpoint=self.endpoint_url or "AWS"
-            )
+            remedy = _REMEDIES[code].format(bucket=self.bucket_name, region=region, endpoint=self.endpoint_url or "AWS")
             return f"{said}: {remedy}"
         if kind is FileNotFoundError:
             return f"There is no such object in the bucket {self.bucket_name!r}"
@@ -638,12 +660,12 @@ class S3Storage(CompressStorageMixin, BaseStorage):
 
     def abort_stale_uploads(self, older_than: datetime.timedelta = datetime.timedelta(days=1)) -> int:
         """Remove what stale_uploads() lists; return how many there were."""
-        count = 0
-        for count, upload in enumerate(list(self.stale_uploads(older_than)), 1):
+        stale = list(self.stale_uploads(older_than))
+        for upload in stale:
             with self._translating(upload.key):
                 arguments = self._arguments("AbortMultipartUpload", upload.key)
                 self.client.abort_multipart_upload(UploadId=upload.upload_id, **arguments)
-        return count
+        return len(stale)
 
     # Requests
 
@@ -658,7 +680,8 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         So the keys of SSE-C, the payer and the expected owner go along wherever S3 needs them.
         """
         if parameters is None:
-            parameters = self.get_object_parameters(key or self._prefix)
+            of_all = self.object_parameters if isinstance(self.object_parameters, dict) else {}
+            parameters = of_all if key is None else self.get_object_parameters(key)
         taken: dict[str, Any] = {}
         if parameters:
             known = self.client.meta.service_model.operation_model(operation).input_shape.members
@@ -715,7 +738,12 @@ class S3Storage(CompressStorageMixin, BaseStorage):
                     if attempt == "first":
                         raise
                     return
-                if attempt == "second" or _code(error) not in ("NotImplemented", "InvalidArgument", "InvalidRequest", "501"):
+                if attempt == "second" or _code(error) not in (
+                    "NotImplemented",
+                    "InvalidArgument",
+                    "InvalidRequest",
+                    "501",
+                ):
                     raise
                 found["conditions"] = False
                 body.seek(0)
@@ -729,7 +757,9 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         """Return the options that neither a keyword nor a subclass gives."""
         defaults = super().get_default_settings()
         for option in ("access_key", "secret_key", "security_token"):
-            names = getattr(self, f"{option}_names", None)  # as subclasses for earlier releases named their own settings
+            names = getattr(
+                self, f"{option}_names", None
+            )  # as subclasses for earlier releases named their own settings
             if names:
                 defaults[option] = Setting(names=tuple(names), env=tuple(names)).lookup()
         return defaults
@@ -751,6 +781,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
 
     def _use_transfer_options(self) -> None:
         if not self.use_threads:
+            warnings.warn(f"{self._spelt('use_threads')} is deprecated; use 'transfer_config'", DeprecationWarning, 3)
             self.parts_at_once = self.ranges_at_once = 0
         if self.transfer_config is not None:
             threads = self.transfer_config.max_concurrency if self.transfer_config.use_threads else 0
@@ -765,7 +796,7 @@ class S3StaticStorage(S3Storage):
     url_without_name = True
 
 
-class S3ManifestStaticStorage(ManifestFilesMixin, S3StaticStorage):
+class S3ManifestStaticStorage(ManifestFilesMixin, S3StaticStorage):  # type: ignore[misc]
     """Static files in S3 under names that carry a hash of the content."""
 
 
@@ -804,8 +835,12 @@ class _Clients(dict):
 
     def _make_client(self) -> Any:
         client = self["session"].client("s3", **self._arguments)
-        client.meta.events.register_last("before-call.s3", functools.partial(_before_call, bool(self._arguments["endpoint_url"])))
-        client.meta.events.register_first("needs-retry.s3", functools.partial(_in_time, client.meta.config.read_timeout))
+        client.meta.events.register_last(
+            "before-call.s3", functools.partial(_before_call, bool(self._arguments["endpoint_url"]))
+        )
+        client.meta.events.register_first(
+            "needs-retry.s3", functools.partial(_in_time, client.meta.config.read_timeout)
+        )
         return client
 
     def _make_unsigned(self) -> Any:
@@ -845,7 +880,7 @@ class _Body:
     """The body of a GetObject answer."""
 
     def __init__(self, answer: dict[str, Any]):
-        self.stat = _stat_of(answer)
+        self.stat: Stat | None = _stat_of(answer)
         self.read, self.close = answer["Body"].read, answer["Body"].close
 
 
@@ -867,7 +902,9 @@ class _Parts:
     def send(self, number: int, body: Any) -> None:
         arguments = self._arguments("UploadPart")
         answer = self._client.upload_part(PartNumber=number, Body=body, UploadId=self._upload_id, **arguments)
-        checks = {name: value for name, value in answer.items() if name.startswith("Checksum") and name != "ChecksumType"}
+        checks = {
+            name: value for name, value in answer.items() if name.startswith("Checksum") and name != "ChecksumType"
+        }
         self._done[number] = {"PartNumber": number, "ETag": answer["ETag"], **checks}
 
     def complete(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -24,6 +25,7 @@ class QuerySigner:
         self._credentials = credentials
         self._bucket = bucket
         self._scope: _Scope | None = None
+        self._latest: tuple[tuple[int, int], Callable[[str], str] | None] = ((0, 0), None)
 
     def sign(self, key: str, seconds: int, window: int = 0) -> str | None:
         """Return a URL valid for at least ``seconds``, or None where only the client can sign.
@@ -34,56 +36,66 @@ class QuerySigner:
         if window:
             now -= now % window
             seconds += window
+        asked, sign = self._latest
+        if asked != (now, seconds):  # a page's links are made within a second or two
+            sign = self._signature(now, seconds)
+            self._latest = (now, seconds), sign
+        return sign and sign(key)
+
+    def _signature(self, now: int, seconds: int) -> Callable[[str], str] | None:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-        credentials = self._credentials.get_frozen_credentials()
+        credentials = self._credentials.get_frozen_credentials()  # refreshed here when they are about to expire
         scope = self._scope
         if scope is None or scope.day != stamp[:8] or scope.credentials != credentials:
-            scope = self._scope = self._prepare(stamp, credentials)
-        return scope.sign(key, seconds, stamp) if scope.usable else None
+            scope = self._scope = self._prepare(stamp[:8], credentials)
+        return scope.signature(seconds, stamp) if scope.usable else None
 
-    def _prepare(self, stamp: str, credentials: Any) -> _Scope:
-        url = self._client.generate_presigned_url(
-            "get_object", Params={"Bucket": self._bucket, "Key": _PROBE}, ExpiresIn=3600
-        )
-        scope = _Scope(url, stamp[:8], credentials)
-        asked = dict(parse_qsl(urlsplit(url).query))
-        date = asked.get("X-Amz-Date", "")
-        if date[:8] == stamp[:8]:
-            scope.usable = url == scope.sign(_PROBE, 3600, date)
-        else:  # a window that began yesterday: compare under the day that botocore signed for
-            same_day = _Scope(url, date[:8], credentials)
-            scope.usable = url == same_day.sign(_PROBE, 3600, date)
+    def _prepare(self, day: str, credentials: Any) -> _Scope:
+        params = {"Bucket": self._bucket, "Key": _PROBE}
+        url = self._client.generate_presigned_url("get_object", Params=params, ExpiresIn=3600)
+        date = dict(parse_qsl(urlsplit(url).query)).get("X-Amz-Date", "")
+        scope = _Scope(url, day, credentials)
+        # A window may have begun yesterday: botocore's URL is compared under the day that it is signed for.
+        scope.usable = url == _Scope(url, date[:8], credentials).signature(3600, date)(_PROBE)
         return scope
 
 
 class _Scope:
     """What stays the same for a day, a bucket and a pair of keys."""
 
+    usable = False
+
     def __init__(self, url: str, day: str, credentials: Any):
         parts = urlsplit(url)
-        asked = dict(parse_qsl(parts.query))
-        self.usable = False
+        region = dict(parse_qsl(parts.query)).get("X-Amz-Credential", "").split("/")[2:3]
         self.day = day
         self.credentials = credentials
         self._origin = f"{parts.scheme}://{parts.netloc}"
         self._host = parts.netloc
         self._path = parts.path.removesuffix(_PROBE)
-        region = "/".join(asked.get("X-Amz-Credential", "").split("/")[2:3])
-        self._scope = f"{day}/{region}/s3/aws4_request"
+        names = (day, *region, "s3", "aws4_request")
+        self._scope = "/".join(names)
         self._who = quote(f"{credentials.access_key}/{self._scope}", safe="-_.~")
         self._token = f"&X-Amz-Security-Token={quote(credentials.token, safe='-_.~')}" if credentials.token else ""
         self._key = f"AWS4{credentials.secret_key}".encode()
-        for part in (day, region, "s3", "aws4_request"):
-            self._key = hmac.digest(self._key, part.encode(), "sha256")
+        for name in names:
+            self._key = hmac.digest(self._key, name.encode(), "sha256")
 
-    def sign(self, key: str, seconds: int, stamp: str) -> str:
-        path = self._path + quote(key, safe="/~")
+    def signature(self, seconds: int, stamp: str) -> Callable[[str], str]:
+        """Return the function of a key that signs for one second and one life."""
         query = (
             f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={self._who}&X-Amz-Date={stamp}&X-Amz-Expires={seconds}"
         )
         # Signed in alphabetical order, written in botocore's.
-        request = f"GET\n{path}\n{query}{self._token}&X-Amz-SignedHeaders=host\nhost:{self._host}\n\nhost\nUNSIGNED-PAYLOAD"
-        digest = hashlib.sha256(request.encode()).hexdigest()
-        to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{self._scope}\n{digest}"
-        signature = hmac.digest(self._key, to_sign.encode(), "sha256").hex()
-        return f"{self._origin}{path}?{query}&X-Amz-SignedHeaders=host{self._token}&X-Amz-Signature={signature}"
+        request = f"\n{query}{self._token}&X-Amz-SignedHeaders=host\nhost:{self._host}\n\nhost\nUNSIGNED-PAYLOAD"
+        tail = f"?{query}&X-Amz-SignedHeaders=host{self._token}&X-Amz-Signature="
+        to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{self._scope}\n"
+        start, origin, signing_key = self._path, self._origin, self._key
+
+        def sign(key: str) -> str:
+            path = start + quote(key, safe="/~")
+            digest = hashlib.sha256(f"GET\n{path}{request}".encode()).hexdigest()
+            signature = hmac.digest(signing_key, f"{to_sign}{digest}".encode(), "sha256").hex()
+            return f"{origin}{path}{tail}{signature}"
+
+        return sign

@@ -1,0 +1,256 @@
+"""Writers of one object, which publish at a clean commit or not at all."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from typing import Any
+
+from storages import process
+from storages.contract import PartUpload
+from storages.streams import Spool, gzip_packer, read_chunks
+
+logger = logging.getLogger("storages")
+
+# An abort is a courtesy to the bill; the error that led to it must not wait longer for it.
+ABORT_SECONDS = 10
+# From here on parts grow, so that the ten thousand parts that S3 allows hold the five tebibytes that it allows.
+PARTS_OF_ONE_SIZE = 1000
+
+
+class Writer(io.BufferedIOBase):
+    """A file open for writing whose bytes show only after ``commit()``; closing it without is giving up."""
+
+    done = False  # committed or given up
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        if self.closed:
+            raise ValueError("write to closed file")
+        if self.done:
+            raise OSError("an earlier write failed; nothing of this file is stored")
+        try:
+            return self._write(memoryview(data).cast("B"))
+        except BaseException:
+            self.discard()
+            raise
+
+    def commit(self) -> None:
+        """Publish what was written, whole. Raises what the service raises; nothing shows then."""
+        if not self.done:
+            try:
+                self._publish()
+            except BaseException:
+                self.discard()
+                raise
+            self.done = True
+
+    def discard(self) -> None:
+        """Leave the object as it was."""
+        if not self.done:
+            self.done = True
+            self._give_up()
+
+    def close(self) -> None:
+        if not self.closed:
+            self.discard()
+        super().close()
+
+    def __del__(self) -> None:
+        if not self.done:
+            logger.warning("A file was dropped without close(); what was written to it is not stored")
+        super().__del__()
+
+    def _write(self, data: memoryview) -> int:
+        raise NotImplementedError
+
+    def _publish(self) -> None:
+        raise NotImplementedError
+
+    def _give_up(self) -> None:
+        """Free what is held for the write."""
+
+
+class PartWriter(Writer):
+    """Send a long write in parts, several at a time; a short one is a single ``put(body)`` at the end.
+
+    ``start()`` begins a PartUpload. Memory is at most ``depth + 2`` parts of ``part_size`` bytes.
+    """
+
+    def __init__(
+        self,
+        put: Callable[[io.BytesIO], Any],
+        start: Callable[[], PartUpload],
+        *,
+        part_size: int,
+        depth: int = 4,
+    ):
+        self._put = put
+        self._start = start
+        self._part_size = part_size
+        self._depth = depth
+        self._upload: PartUpload | None = None
+        self._number = 0
+        self._sending: deque[Future[None]] = deque()
+        self._part = io.BytesIO()
+        self._position = 0
+
+    def tell(self) -> int:
+        """Return the number of bytes written."""
+        return self._position
+
+    def _write(self, data: memoryview) -> int:
+        left = data
+        while left:
+            room = self._size_of_next() - self._part.tell()
+            if not room:  # sent only when more follows, so that the last part is never empty
+                self._send()
+                continue
+            self._part.write(left[:room])
+            left = left[room:]
+        self._position += len(data)
+        return len(data)
+
+    def _size_of_next(self) -> int:
+        return self._part_size << (self._number // PARTS_OF_ONE_SIZE)
+
+    def _send(self) -> None:
+        if self._upload is None:
+            self._upload = self._start()
+        body, self._part = self._part, io.BytesIO()
+        body.seek(0)
+        self._number += 1
+        if not self._depth:
+            self._upload.send(self._number, body)
+            return
+        depth = max(self._depth * self._part_size // self._size_of_next(), 1)
+        while len(self._sending) >= depth:
+            self._sending.popleft().result()
+        self._sending.append(process.submit(self._upload.send, self._number, body))
+
+    def _publish(self) -> None:
+        if self._upload is None:
+            self._part.seek(0)
+            self._put(self._part)
+        else:
+            self._send()
+            while self._sending:
+                self._sending.popleft().result()
+            self._upload.complete()
+        self._part = io.BytesIO()
+
+    def _give_up(self) -> None:
+        self._part = io.BytesIO()
+        if self._upload is None:
+            return
+        on_their_way = [part for part in self._sending if not part.cancel()]
+        self._sending.clear()
+        try:
+            wait([process.submit(_abort, self._upload, on_their_way)], ABORT_SECONDS)
+        except RuntimeError:  # the interpreter is going down and starts no more work
+            _abort(self._upload, on_their_way)
+
+
+def _abort(upload: PartUpload, sending: list[Future[None]]) -> None:
+    # A part that arrives after the abort would stay. Those still on their way run in other workers, each within its
+    # own timeout, and were started before this: waiting for them here cannot lock up.
+    wait(sending)
+    try:
+        upload.abort()
+    except Exception as error:  # noqa: BLE001 -- the error that led here is the one to raise
+        logger.warning(
+            "An unfinished upload could not be removed, its parts stay until a lifecycle rule or you do: %s", error
+        )
+
+
+class SpoolWriter(Writer):
+    """Gather a write in a spool, in any order, and publish it at the end.
+
+    Serves the modes that read as well, and backends that cannot take a write in parts. ``always`` publishes even when
+    nothing was written.
+    """
+
+    def __init__(
+        self, publish: Callable[[Iterator[bytes]], Any], spool: Spool, *, always: bool, append: bool, reads: bool
+    ):
+        self._publish_chunks = publish
+        self._spool = spool
+        self._always = always
+        self._append = append
+        self._reads = reads
+
+    def readable(self) -> bool:
+        return self._reads
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if not self._reads:
+            raise io.UnsupportedOperation("not readable")
+        return self._spool.read(size)
+
+    read1 = read
+
+    def readinto(self, target: Any, /) -> int:
+        data = self.read(len(target))
+        target[: len(data)] = data
+        return len(data)
+
+    def _write(self, data: memoryview) -> int:
+        if self._append:
+            self._spool.seek(0, io.SEEK_END)
+        return self._spool.write(data)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        return self._spool.truncate(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._spool.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._spool.tell()
+
+    @property
+    def size(self) -> int:
+        return self._spool.size
+
+    def _publish(self) -> None:
+        if self._always or self._spool.written:
+            self._spool.seek(0)
+            self._publish_chunks(read_chunks(self._spool))
+        self._spool.close()
+
+    def _give_up(self) -> None:
+        self._spool.close()
+
+
+class GzipWriter(Writer):
+    """Compress what is written on its way into another writer."""
+
+    def __init__(self, writer: Writer):
+        self._writer = writer
+        self._packer = gzip_packer()
+        self._position = 0
+
+    def tell(self) -> int:
+        """Return the number of bytes written, before compression."""
+        return self._position
+
+    def _write(self, data: memoryview) -> int:
+        if packed := self._packer.compress(data):
+            self._writer.write(packed)
+        self._position += len(data)
+        return len(data)
+
+    def _publish(self) -> None:
+        self._writer.write(self._packer.flush())
+        self._writer.commit()
+
+    def _give_up(self) -> None:
+        self._writer.discard()
