@@ -230,7 +230,7 @@ class BaseStorage(StorageMixin, Storage):
             raise DeleteError(errors)
 
     def copy(self, source: str, target: str) -> None:
-        """Copy an object to ``target``, which is replaced; on the service's side if it can. Raises FileNotFoundError."""
+        """Copy an object to ``target``, which is replaced; by the service if it can. Raises FileNotFoundError."""
         source_key, target_key = self._file_key(source), self._file_key(target)
         if source_key == target_key:
             self._stat_of(source)

@@ -113,7 +113,7 @@ class StorageFile(File):
         if not self.closed:
             self._drop()
 
-    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+    def __exit__(self, exc_type: object, exc_value: object, traceback: object) -> None:
         if exc_type is None:
             self.close()
         else:

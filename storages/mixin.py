@@ -93,7 +93,7 @@ class StorageMixin(SettingsMixin):
     def _list_prefix(self, name: str) -> str:
         """Return the prefix of the keys below ``name``, which may be empty."""
         clean = clean_name(name or "").rstrip("/")
-        return self._normalize_name(clean) + "/" if clean else self._prefix
+        return self._key(clean) + "/" if clean else self._prefix
 
     # URLs
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import functools
 import hashlib
 import io
 import itertools
 import os
+import re
 import threading
 import time
 import urllib.parse
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from django.contrib.staticfiles.storage import ManifestFilesMixin
@@ -25,7 +27,7 @@ from storages.backends import cloudfront
 from storages.backends.sigv4 import QuerySigner
 from storages.base import BaseStorage
 from storages.compress import CompressStorageMixin
-from storages.contract import Capabilities, Entry, Stat, WriteOptions
+from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
 from storages.files import StorageFile
 from storages.mixin import COMPRESSIBLE_TYPES, with_query
 from storages.optional import OptionalModule
@@ -51,6 +53,7 @@ PATIENCE = 55  # seconds
 MOST_CONNECTS = 3
 
 _PROBE = "probe"
+_MD5 = re.compile('"[0-9a-f]{32}"')
 
 # Error codes of S3, and the status where a HEAD has no code, to what they mean.
 # docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
@@ -363,7 +366,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         return _CAPABILITIES if self._honours_conditions() is not False else _CAPABILITIES_WITHOUT_CONDITIONS
 
     @property
-    def longest_expire(self) -> int | None:
+    def longest_expire(self) -> int | None:  # type: ignore[override]
         """Return the longest life of a signature in seconds; CloudFront and SigV2 know none."""
         return LONGEST_EXPIRE if not self.custom_domain and self.signature_version in (None, "s3v4") else None
 
@@ -471,21 +474,24 @@ class S3Storage(CompressStorageMixin, BaseStorage):
                 self._make_sure_of_bucket()
             raise
 
-    def _open_range(self, key: str, start: int, end: int | None, if_match: str | None = None) -> _Body:
+    def _open_range(self, key: str, start: int, end: int | None, if_match: str | None = None) -> Body:
         arguments = self._arguments("GetObject", key)
         if start or end is not None:
             arguments["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         if if_match:
             arguments["IfMatch"] = if_match
         try:
-            return _Body(self.client.get_object(**arguments))
+            body = _Body(self.client.get_object(**arguments))
         except exceptions.ClientError as error:
             if _code(error) not in ("416", "InvalidRange"):
                 raise
             # The object ends before the range; an empty one before any range at all.
-            return _Body(
-                {"Body": io.BytesIO(), "ContentLength": int(error.response["Error"].get("ActualObjectSize", 0))}
-            )
+            size = int(error.response["Error"].get("ActualObjectSize", 0))
+            return _Body({"Body": io.BytesIO(), "ContentLength": size})
+        if body.etag_may_be_md5 and "Range" in arguments and self._verifies():
+            del arguments["Range"]
+            return _VerifiedBody(body, functools.partial(self.client.get_object, **arguments), self._connect("found"))
+        return body
 
     def _put(self, key: str, body: Any, options: WriteOptions) -> None:
         if options.create_only and self._honours_conditions() is None:
@@ -695,6 +701,10 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         arguments = self._arguments("PutObject", key, _known(options.parameters, self.client))
         self.client.put_object(Body=body, **arguments, **_conditions(options))
 
+    def _verifies(self) -> bool:
+        wanted = self.client.meta.config.response_checksum_validation == "when_supported"
+        return wanted and self._connect("found").get("md5", True)
+
     def _pages(self, prefix: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         arguments.update(self._arguments("ListObjectsV2"), Prefix=prefix)
         while True:
@@ -881,7 +891,40 @@ class _Body:
 
     def __init__(self, answer: dict[str, Any]):
         self.stat: Stat | None = _stat_of(answer)
+        self.etag_may_be_md5 = (
+            answer["ContentLength"] == self.stat.size
+            and _MD5.fullmatch(self.stat.etag or "")
+            and "SSECustomerAlgorithm" not in answer
+            and not answer.get("ServerSideEncryption", "").startswith("aws:")
+        )
         self.read, self.close = answer["Body"].read, answer["Body"].close
+
+
+class _VerifiedBody:
+    """The body of a range that happens to be the whole object, compared with its ETag when it is read at once.
+
+    S3 sends a checksum, which botocore verifies, with whole answers only. The ETag often is the MD5 of the bytes but
+    need not be, so a difference is no verdict: the object is asked for again, whole and with its checksum. Where that
+    gives the same bytes, the service's ETags are something else, and are left alone from then on.
+    """
+
+    def __init__(self, body: _Body, ask_again: Callable[[], dict[str, Any]], found: dict[str, Any]):
+        self.stat = body.stat
+        self._body = body
+        self._ask_again = ask_again
+        self._found = found
+        self.close = body.close
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size >= 0:
+            return self._body.read(size)
+        data: bytes = self._body.read()
+        if f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"' == (self.stat and self.stat.etag):
+            return data
+        with contextlib.closing(self._ask_again()["Body"]) as whole:
+            verified: bytes = whole.read()
+        self._found["md5"] = verified != data
+        return verified
 
 
 class _Parts:
@@ -955,7 +998,8 @@ def _entries(page: Mapping[str, Any]) -> Iterator[Entry]:
 
 
 def _code(error: Any) -> str:
-    return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+    response = getattr(error, "response", None) or {}  # None on a timeout
+    return str(response.get("Error", {}).get("Code", ""))
 
 
 def _quoted(key: str) -> str:
