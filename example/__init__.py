@@ -1,0 +1,1 @@
+"""A small photo album whose media and static files live in a bucket; ``make demo`` runs it."""

@@ -1,0 +1,144 @@
+"""The pages: a gallery that costs no request to S3, a listing, and the actions with what each one cost."""
+
+from botocore import exceptions as botocore
+from django.contrib import messages
+from django.contrib.staticfiles.storage import staticfiles_storage
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.shortcuts import redirect, render
+from django.template.defaultfilters import pluralize
+from django.utils.text import slugify
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from example.album import landscapes
+from example.album.forms import MAX_SIZE, PhotoForm
+from example.album.models import Photo
+from storages.contract import DeleteError
+
+NO_ANSWER = (ConnectionError, TimeoutError)
+# The storage raises Python's own classes for what it understands, and passes the rest of botocore's through.
+STORAGE_ERRORS = (OSError, botocore.BotoCoreError, botocore.ClientError)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def gallery(request):
+    """Show the photos, or upload one."""
+    form = PhotoForm(request.POST or None, request.FILES or None)
+    if request.method != "POST":
+        return _render_gallery(request, form)
+    if not form.is_valid():
+        return _render_gallery(request, form, status=422)
+    try:
+        photo = form.save()
+    except STORAGE_ERRORS as error:
+        form.add_error(None, _explain(error, "The photo was not uploaded."))
+        return _render_gallery(request, form, status=503)
+    _keep_cost(request, "upload", f"Uploaded “{photo}”")
+    return redirect("gallery")
+
+
+@require_POST
+def add_samples(request):
+    """Draw the sample photos and upload them."""
+    added = 0
+    try:
+        for scene in landscapes.SCENES:
+            content = ContentFile(landscapes.draw(scene), name=f"{slugify(scene.title)}.jpg")
+            Photo.objects.create(title=scene.title, image=content)
+            added += 1
+    except STORAGE_ERRORS as error:
+        messages.error(request, _explain(error, f"{added} of {len(landscapes.SCENES)} sample photos were added."))
+    _keep_cost(request, "upload", f"Added {added} sample photos")
+    return redirect("gallery")
+
+
+@require_POST
+def delete(request, pk):
+    """Delete one photo: the object first, so that a failure leaves both."""
+    photo = Photo.objects.filter(pk=pk).first()
+    if photo is None:
+        messages.error(request, "That photo is gone already.")
+        return redirect("gallery")
+    try:
+        default_storage.delete(photo.image.name)
+    except STORAGE_ERRORS as error:
+        messages.error(request, _explain(error, f"“{photo}” was not deleted."))
+        return redirect("gallery")
+    photo.delete()
+    _keep_cost(request, "delete", f"Deleted “{photo}”")
+    return redirect("gallery")
+
+
+@require_POST
+def delete_all(request):
+    """Delete every photo; those whose object could not be deleted stay in the album."""
+    names = list(Photo.objects.values_list("image", flat=True))
+    kept = {}
+    try:
+        default_storage.delete_many(names)
+    except DeleteError as error:
+        kept = error.errors
+        messages.error(request, f"{len(kept)} of {len(names)} photos could not be deleted: {error}")
+    except STORAGE_ERRORS as error:
+        messages.error(request, _explain(error, "No photo was deleted."))
+        return redirect("gallery")
+    deleted, _ = Photo.objects.filter(image__in=set(names) - set(kept)).delete()
+    _keep_cost(request, "delete", f"Deleted {deleted} photo{pluralize(deleted)}")
+    return redirect("gallery")
+
+
+@require_GET
+def bucket(request):
+    """List what the bucket holds, as the storages see it."""
+    storages = (
+        ("media", "Photos", "private, reached through signed URLs", default_storage),
+        ("static", "Static files", "public by a policy of the bucket", staticfiles_storage),
+    )
+    sections = []
+    try:
+        for location, title, access, storage in storages:
+            entries = list(storage.walk())
+            total = sum(entry.size for entry in entries)
+            sections.append(
+                {"location": location, "title": title, "access": access, "entries": entries, "total": total}
+            )
+    except STORAGE_ERRORS as error:
+        messages.error(request, _explain(error, "The bucket was not listed."))
+    return render(request, "album/bucket.html", {"sections": sections, **_site()}, status=200 if sections else 503)
+
+
+def _render_gallery(request, form, status=200):
+    context = {
+        "form": form,
+        "photos": Photo.objects.all(),
+        "costs": request.session.get("costs", {}),
+        "max_size": MAX_SIZE,
+        "sample_count": len(landscapes.SCENES),
+        "expire": default_storage.querystring_expire // 60,
+        **_site(),
+    }
+    return render(request, "album/gallery.html", context, status=status)
+
+
+def _site():
+    return {"endpoint": default_storage.endpoint_url, "bucket_name": default_storage.bucket_name}
+
+
+def _keep_cost(request, action, label):
+    """Remember for the next page what this request has cost so far."""
+    request.session["costs"] = {
+        **request.session.get("costs", {}),
+        action: {"label": label, **request.bill.summary()},
+    }
+
+
+def _explain(error, outcome):
+    """Return the sentence that a person reads: what did not happen, why, and what to do."""
+    if isinstance(error, NO_ANSWER):
+        return (
+            f"{outcome} The S3 server at {default_storage.endpoint_url} does not answer. "
+            "If it was stopped, stop the demo with Ctrl-C and start it again."
+        )
+    if isinstance(error, PermissionError):
+        return f"{outcome} The S3 server refused: {error}"
+    return f"{outcome} The storage reported: {error}"

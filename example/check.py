@@ -1,0 +1,311 @@
+"""Drive the album with a headless Chromium, the way a person would, and look into the bucket after each step."""
+
+import io
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from django.core.files.storage import default_storage
+from PIL import Image, ImageDraw
+
+from example.album.forms import MAX_SIZE
+from example.album.landscapes import SCENES
+
+SCREENSHOTS = Path(".demo")
+TIMEOUT = 20_000  # milliseconds for one thing to appear
+WIDE = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    # Its calls home would be refused one by one where there is no network.
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PHOTO_SIZE = (640, 480)  # pixels
+NO_CHROMIUM = "The check needs Chromium. Debian: apt-get install chromium; elsewhere: playwright install chromium."
+
+
+class CheckError(Exception):
+    """A step did not see what it should; the text says what it saw."""
+
+
+def check(site):
+    """Run every step on a running demo; return the exit status, or the message to exit with."""
+    try:
+        from playwright.sync_api import Error as BrowserError
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        return "The check needs Playwright: pip install playwright (`make demo-check` does it)."
+    try:
+        SCREENSHOTS.mkdir(exist_ok=True)
+        (SCREENSHOTS / "failed.png").unlink(missing_ok=True)
+    except OSError as error:
+        return f"The check cannot write its screenshots: {error}\nRun it from a directory that you may write to."
+    with sync_playwright() as playwright:
+        executable = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+        try:
+            browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
+        except BrowserError as error:
+            return f"{NO_CHROMIUM}\n{error}"
+        page = _new_page(browser)
+        for step in STEPS:
+            try:
+                step(page, site)
+            except (CheckError, BrowserError, OSError) as error:
+                _shoot(page, "failed")
+                return (
+                    f"FAILED  {step.__doc__}\n{type(error).__name__}: {error}\nScreenshot: {SCREENSHOTS / 'failed.png'}"
+                )
+            print(f"ok      {step.__doc__}", flush=True)
+        browser.close()
+    print(f"\nAll {len(STEPS)} steps passed; the screenshots are in {SCREENSHOTS}/")
+    return 0
+
+
+def style_comes_from_the_bucket(page, site):
+    """the page is styled, by a style sheet and a script from the bucket"""
+    loaded = {}
+    page.on("response", lambda response: loaded.update({response.url: response.status}))
+    _same(page.goto(site.url).status, 200, "status of the page")
+    for selector, attribute in (('link[rel="stylesheet"]', "href"), ("script[src]", "src")):
+        url = page.locator(selector).get_attribute(attribute)
+        _holds(url.startswith(f"{site.server.endpoint_url}/"), f"{url} is not in the bucket")
+        _holds("?" not in url, f"{url} is signed, so no cache would keep it")
+        _same(loaded.get(url), 200, f"status of {url}")
+    _same(_style(page, "body", "backgroundColor"), "rgb(246, 245, 241)", "background of the page")
+    _holds(not page.locator(".unstyled").is_visible(), "the page says that its style sheet is missing")
+
+
+def empty_album_invites(page, _site):
+    """an empty album says what to do"""
+    page.locator(".empty button").wait_for()
+    _shoot(page, "empty")
+
+
+def upload_costs_one_put(page, _site):
+    """an upload costs 1 PUT, and the photo arrives from its signed URL"""
+    content = _jpeg()
+    _same(_upload(page, "two_hills.jpg", content), 302, "status of the upload")
+    _same(_image_widths(page), [PHOTO_SIZE[0]], "width of the photo as loaded")
+    _same(page.locator(".caption p").inner_text(), "640 \N{MULTIPLICATION SIGN} 480", "dimensions below the photo")
+    _cost(page, "upload", "1 PUT", "PutObject 200")
+    _same(default_storage.size("photos/two_hills.jpg"), len(content), "size of the object")
+
+
+def taken_name_is_not_overwritten(page, _site):
+    """the same file name again costs 2 PUTs and overwrites nothing"""
+    _upload(page, "two_hills.jpg", _jpeg())
+    _same(len(_image_widths(page)), 2, "photos in the gallery")
+    _cost(page, "upload", "2 PUT", "PutObject 412", "PutObject 200")
+    _same(len(_names_in_bucket()), 2, "objects in the bucket")
+
+
+def page_view_costs_nothing(page, site):
+    """the gallery itself costs no request"""
+    _same(page.goto(site.url).header_value("X-S3-Requests"), "0", "requests for the page")
+    _cost(page, "page", "0 requests")
+
+
+def photos_are_private(page, _site):
+    """a photo without its signature is refused"""
+    url = page.locator(".photo img").first.get_attribute("src")
+    _same(_status(url), 200, "status of the signed URL")
+    _same(_status(url.partition("?")[0]), 403, "status of the URL without its signature")
+
+
+def text_is_refused(page, _site):
+    """a file that is not an image is refused with a sentence, and not stored"""
+    _same(_upload(page, "notes.jpg", b"not an image"), 422, "status of the upload")
+    _text(page, "#image-errors", "is not an image")
+    _shoot(page, "refused")
+    _same(len(_names_in_bucket()), 2, "objects in the bucket")
+
+
+def too_large_is_refused(page, site):
+    """a photo above the limit is refused, by the script and by the site"""
+    content = _jpeg().ljust(MAX_SIZE + 1, b"\0")
+    page.locator("#id_image").set_input_files(_payload("large.jpg", content))
+    _text(page, "#image-errors", "larger than the album takes")
+    plain = _new_page(page.context.browser, java_script_enabled=False)
+    plain.goto(site.url)
+    _same(_upload(plain, "large.jpg", content), 422, "status of the upload")
+    _text(plain, "#image-errors", "takes up to")
+    plain.context.close()
+    _same(len(_names_in_bucket()), 2, "objects in the bucket")
+
+
+def samples_are_drawn(page, site):
+    """the sample photos cost 1 PUT each"""
+    page.goto(site.url)
+    _same(_submit(page, page.get_by_role("button", name="Add sample photos")), 302, "status of the action")
+    _same(_image_widths(page), [scene.size[0] for scene in reversed(SCENES)] + [640, 640], "widths of the photos")
+    _cost(page, "upload", f"{len(SCENES)} PUT")
+    _shoot_all(page, "gallery")
+
+
+def listing_shows_size_and_time(page, _site):
+    """the listing shows name, size and time of each object"""
+    page.get_by_role("link", name="Bucket").click()
+    page.locator("table").first.wait_for()
+    rows = page.locator("section", has=page.locator("#media-title")).locator("tbody tr")
+    _same(sorted(rows.locator(".name").all_inner_texts()), sorted(_names_in_bucket()), "names in the listing")
+    for row in rows.all_inner_texts():
+        _name, size, modified = row.split("\t")
+        _holds(size.endswith("KB"), f"no size in {row!r}")
+        _holds(modified.count(":") == 2, f"no time in {row!r}")
+    _cost(page, "page", "2 GET")
+    _shoot_all(page, "bucket")
+
+
+def delete_costs_one_request(page, site):
+    """deleting a photo costs 1 DELETE and removes the object"""
+    page.goto(site.url)
+    photo = page.locator(".photo", has_text="Morning fog")
+    _same(_submit(page, photo.get_by_role("button")), 302, "status of the action")
+    _same(photo.count(), 0, "photos of that title")
+    _cost(page, "delete", "1 DELETE")
+    _shoot(page, "deleted")
+    _holds(not default_storage.exists("photos/morning-fog.jpg"), "the object is still in the bucket")
+
+
+def delete_all_costs_one_request(page, _site):
+    """deleting all photos costs 1 POST and empties the album and the bucket"""
+    _same(_submit(page, page.get_by_role("button", name="Delete all")), 302, "status of the action")
+    page.locator(".empty").wait_for()
+    _cost(page, "delete", "1 POST", "DeleteObjects 200")
+    _same(_names_in_bucket(), [], "objects in the bucket")
+
+
+def stopped_server_is_explained(page, site):
+    """with the S3 server gone, every page and action says so"""
+    site.server.stop()
+    page = _new_page(page.context.browser)  # has nothing in its cache
+    _same(page.goto(site.url).status, 200, "status of the page")
+    _holds(page.locator(".unstyled").is_visible(), "the page does not say that its style sheet is missing")
+    _same(_upload(page, "hills.jpg", _jpeg()), 503, "status of the upload")
+    _text(page, "#image-errors", "does not answer")
+    _shoot(page, "gone")
+    _same(_submit(page, page.get_by_role("button", name="Add sample photos")), 302, "status of the action")
+    _text(page, ".notice", "does not answer")
+    _same(page.goto(f"{site.url}bucket/").status, 503, "status of the listing")
+    _text(page, ".notice", "does not answer")
+
+
+STEPS = (
+    style_comes_from_the_bucket,
+    empty_album_invites,
+    upload_costs_one_put,
+    taken_name_is_not_overwritten,
+    page_view_costs_nothing,
+    photos_are_private,
+    text_is_refused,
+    too_large_is_refused,
+    samples_are_drawn,
+    listing_shows_size_and_time,
+    delete_costs_one_request,
+    delete_all_costs_one_request,
+    stopped_server_is_explained,
+)
+
+
+def _holds(condition, otherwise):
+    if not condition:
+        raise CheckError(otherwise)
+
+
+def _same(seen, expected, what):
+    _holds(seen == expected, f"{what}: {seen!r} instead of {expected!r}")
+
+
+def _text(page, selector, expected):
+    """Wait for an element and check that its text holds ``expected``."""
+    element = page.locator(selector).first
+    element.wait_for()
+    text = element.inner_text()
+    _holds(expected in text, f"{selector} says {text!r}, not {expected!r}")
+
+
+def _cost(page, action, *expected):
+    """Check that the cost line of an action holds each of ``expected``."""
+    line = " ".join(page.locator(f'[data-cost="{action}"]').inner_text().split())
+    for part in expected:
+        _holds(part in line, f"the cost of {action} is {line!r}, without {part!r}")
+
+
+def _new_page(browser, **options):
+    page = browser.new_context(viewport=WIDE, color_scheme="light", reduced_motion="reduce", **options).new_page()
+    page.set_default_timeout(TIMEOUT)
+    page.on("dialog", lambda dialog: dialog.accept())
+    return page
+
+
+def _upload(page, name, content):
+    """Choose a file and send the form; return the status of the answer."""
+    page.locator("#id_image").set_input_files(_payload(name, content))
+    return _submit(page, page.get_by_role("button", name="Upload"))
+
+
+def _submit(page, button):
+    """Press a button of a form and wait for the page that follows; return the status of the first answer."""
+    with page.expect_response(lambda response: response.request.method == "POST") as answer:
+        button.click()
+    page.wait_for_load_state("load")
+    return answer.value.status
+
+
+def _payload(name, content):
+    return {"name": name, "mimeType": "image/jpeg", "buffer": content}
+
+
+def _jpeg():
+    picture = Image.new("RGB", PHOTO_SIZE, "#9ccbe8")
+    pen = ImageDraw.Draw(picture)
+    pen.ellipse((-120, 260, 420, 800), fill="#5d8f6a")
+    pen.ellipse((260, 300, 860, 900), fill="#2f5d45")
+    file = io.BytesIO()
+    picture.save(file, "JPEG")
+    return file.getvalue()
+
+
+def _image_widths(page):
+    """Wait until every photo is loaded or broken; return the widths in pixels, 0 for a broken one."""
+    page.wait_for_function("[...document.querySelectorAll('.photo img')].every(image => image.complete)")
+    return page.evaluate("[...document.querySelectorAll('.photo img')].map(image => image.naturalWidth)")
+
+
+def _style(page, selector, property_name):
+    return page.locator(selector).evaluate(f"element => getComputedStyle(element).{property_name}")
+
+
+def _names_in_bucket():
+    return [entry.name for entry in default_storage.walk()]
+
+
+def _status(url):
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def _shoot_all(page, name):
+    """Take a picture in light and dark, wide and as on a phone."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for width, viewport in (("wide", WIDE), ("phone", PHONE)):
+            page.set_viewport_size(viewport)
+            _shoot(page, f"{name}-{scheme}-{width}")
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(WIDE)
+
+
+def _shoot(page, name):
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
