@@ -223,9 +223,10 @@ def check_removed_from_django(app_configs: Any, **kwargs: Any) -> Iterator[Check
     ignored = [alias for alias, path in left.items() if _imported(path) != _imported(paths.get(alias, ""))]
     if ignored:
         names = " and ".join(_REMOVED_FROM_DJANGO[alias] for alias in ignored)
+        block = _storages_block({**paths, **{alias: left[alias] for alias in ignored}})
         yield Advice(
             f"Django {django.get_version()} does not read {names}: what is named there is not used",
-            f"Use this, with OPTIONS as they are:\n\n{_storages_block({**paths, **left})}\n",
+            f"Use this, with OPTIONS as they are:\n\n{block}\n",
             id="storages.W003",
         )
 
@@ -392,8 +393,8 @@ def _are_alike(name: str, declared: str) -> bool:
     words, wanted = ([word for word in text.split("_") if word not in _FILLERS] for text in (name, declared))
     extra = [word for word in words if word not in wanted]
     missing = [word for word in wanted if word not in words]
-    if not extra:  # the first word and two others must be left to go by
-        return not missing or (len(missing) == 1 and len(words) > 2)
+    if not extra:  # the prefix and two others must be left to go by
+        return not missing or (len(missing) == 1 and len(words) > 2 and words[0] == wanted[0])
     return len(extra) == len(missing) == 1 and _closeness(extra[0], missing[0]) >= _SLIP
 
 

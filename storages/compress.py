@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings as django_settings
 
-from storages.streams import ChunkReader, Spool, chunks_of, gzip_packer, gzipped, read_chunks
+from storages.streams import CHUNK_SIZE, ChunkReader, Spool, chunks_of, gzip_packer, gzipped, read_chunks
 from storages.utils import to_bytes
 
 SPOOL_LIMIT = 8 * 1024**2  # bytes in memory of a decompressed file
@@ -18,7 +18,8 @@ class GzipCompressionWrapper(io.RawIOBase):
     """A readable of the compressed bytes of ``raw``, which is read from where it stands."""
 
     def __init__(self, raw: Any, level: int = 9):
-        self._compressed = ChunkReader(gzipped((to_bytes(chunk) for chunk in read_chunks(raw)), gzip_packer(level)))
+        chunks = iter(lambda: to_bytes(raw.read(CHUNK_SIZE)), b"")
+        self._compressed = ChunkReader(gzipped(chunks, gzip_packer(level)))
 
     def readable(self) -> bool:
         return True

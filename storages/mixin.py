@@ -112,13 +112,24 @@ class StorageMixin(SettingsMixin):
         if not name and not (name == "" and self.url_without_name):
             raise ValueError("This file has no name, so it has no URL")
         key = self._key(name) if name else self._prefix
-        if not self._signs_urls():
-            return self._public_url(key, parameters or {})
         method = (http_method or "GET").upper()
+        try:
+            if not self._signs_urls():
+                return self._public_url(key, parameters or {})
+            return self._signed_url(key, method, expire, parameters or {})
+        except Exception as error:
+            meaning = self._translated(error, name)
+            if meaning is error:
+                raise
+            raise meaning from error
+
+    def _signed_url(
+        self, key: str, method: str, expire: int | datetime.timedelta | None, parameters: Mapping[str, Any]
+    ) -> str:
         if method not in self.capabilities.presign:
             allowed = ", ".join(sorted(self.capabilities.presign)) or "nothing"
             raise ValueError(f"{type(self).__name__} signs URLs for {allowed}, not for {method}")
-        return self._presign(key, method, self._expire_seconds(expire), parameters or {})
+        return self._presign(key, method, self._expire_seconds(expire), parameters)
 
     def _expire_seconds(self, expire: int | datetime.timedelta | None) -> int:
         value = self._role("expire", 3600) if expire is None else expire
@@ -134,6 +145,10 @@ class StorageMixin(SettingsMixin):
                 f"not {value}"
             )
         return int(value)
+
+    def _translated(self, error: Exception, name: str) -> BaseException:
+        """Return what ``error`` means; the base knows."""
+        return error
 
     def _signs_urls(self) -> bool:
         """Whether url() signs; hook."""

@@ -23,13 +23,12 @@ _workers: ThreadPoolExecutor | None = None
 
 def shared(key: Hashable, make: Callable[[], T]) -> T:
     """Return the one object of this process under ``key``, calling ``make()`` at its first use."""
-    try:
-        return _shared[key]
-    except KeyError:
+    # Not by KeyError: what make() raises must not have a key, which holds secrets, in its context.
+    if key not in _shared:
         with _lock:
             if key not in _shared:
                 _shared[key] = make()
-            return _shared[key]
+    return _shared[key]
 
 
 def forget(key: Hashable) -> None:

@@ -97,6 +97,10 @@ class RangeReader(io.RawIOBase):
         if start == 0 and len(self._blocks[-1][1]) == self._size:
             self._position = self._size
             return self._blocks[-1][1][position:]
+        if not self._run and 0 < self._size - position <= TAIL:
+            start, block = self._block(self._size - position)
+            self._position = start + len(block)
+            return block[position - start :]
         self._drop_pending()
         self._position = max(self._size, position)
         return self._gather(position, self._size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import os
 import re
 import warnings
@@ -41,6 +42,7 @@ class Setting:
     help: str = ""
     secret: bool = False
     choices: tuple[Any, ...] = ()
+    least: float | None = None
     role: str = ""
 
     def __get__(self, instance: object, owner: type) -> Any:
@@ -59,9 +61,10 @@ class Setting:
 
     def check(self, value: Any) -> Any:
         """Return ``value`` in the declared type. Raises TypeError or ValueError saying what is expected."""
-        if value is None:
-            return copy.copy(self.default)
         types = self.type if isinstance(self.type, tuple) else (self.type,)
+        # Empty text is what os.environ gives for nothing, and False what subclasses write to undo a setting.
+        if value is None or (bool not in types and not self.default and (value is False or value == "")):
+            return copy.copy(self.default)
         if object in types:
             return value
         if isinstance(value, Promise):  # gettext_lazy and friends
@@ -77,6 +80,8 @@ class Setting:
             raise TypeError(f"expects {expected}, not {type(value).__name__}")
         if self.choices and value not in self.choices:
             raise ValueError(f"must be one of {', '.join(map(repr, self.choices))}")
+        if self.least is not None and isinstance(value, (int, float)) and value < self.least:
+            raise ValueError(f"must be at least {self.least}")
         return value
 
     def shown(self, value: Any) -> str:
@@ -194,18 +199,20 @@ class SettingsMixin:
 
     def _role(self, role: str, default: Any = None) -> Any:
         """Return the value of the option that spells ``role`` in this backend."""
-        name = _roles(type(self)).get(role)
+        name = _roles(type(self)).get(role)  # type: ignore[arg-type]
         return default if name is None else getattr(self, name)
 
     def _derived(self, name: str, make: Callable[[], Any]) -> Any:
         """Return what ``make()`` derives from the options, until an option is assigned or the process forks."""
-        derived: tuple[int, dict[str, Any]] | None = self.__dict__.get("_derivations")
+        derived: tuple[int, dict[tuple[Any, ...], Any]] | None = self.__dict__.get("_derivations")
         if derived is None or derived[0] != process.generation:
             derived = self.__dict__["_derivations"] = (process.generation, {})
         values = derived[1]
-        if name not in values:
-            values[name] = make()
-        return values[name]
+        # An option that a subclass computes may have another value by now.
+        key = (name, *[getattr(self, option) for option in _computed(type(self))])  # type: ignore[arg-type]
+        if key not in values:
+            values[key] = make()
+        return values[key]
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -225,10 +232,12 @@ class SettingsMixin:
         return f"<{type(self).__name__} {' '.join(shown)}>" if shown else f"<{type(self).__name__}>"
 
 
-def _roles(cls: type[SettingsMixin]) -> dict[str, str]:
-    try:
-        return vars(cls)["_roles_of_class"]
-    except KeyError:
-        roles = {setting.role: name for name, setting in cls.declared_settings().items() if setting.role}
-        cls._roles_of_class = roles  # type: ignore[attr-defined]
-        return roles
+@functools.cache
+def _roles(cls: Any) -> dict[str, str]:
+    return {setting.role: name for name, setting in cls.declared_settings().items() if setting.role}
+
+
+@functools.cache
+def _computed(cls: Any) -> list[str]:
+    """Return the options to which a subclass gives a property."""
+    return [name for name in cls.declared_settings() if isinstance(getattr(cls, name, None), property)]

@@ -10,28 +10,46 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from storages import process
 from storages.optional import OptionalModule
 
 _signers = OptionalModule("botocore.signers", "s3")
 _serialization = OptionalModule("cryptography.hazmat.primitives.serialization", "cloudfront")
 _hashes = OptionalModule("cryptography.hazmat.primitives.hashes", "cloudfront")
 _padding = OptionalModule("cryptography.hazmat.primitives.asymmetric.padding", "cloudfront")
+_rsa_keys = OptionalModule("cryptography.hazmat.primitives.asymmetric.rsa", "cloudfront")
 _rsa = OptionalModule("rsa", "cloudfront")
 
 # Signatures kept: one for each policy that is opted in, and the canned ones of URLs that stay the same for a window.
 _SIGNATURES = 1024
 
 
+class Signer:
+    """A botocore CloudFrontSigner that can be pickled. Raises ImproperlyConfigured, without the key in it."""
+
+    def __init__(self, key_id: str, key: str | bytes):
+        self._made_of = (key_id, key)
+        self.generate_presigned_url = make_signer(key_id, key).generate_presigned_url
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return signer, self._made_of
+
+
+def signer(key_id: str, key: str | bytes) -> Signer:
+    """Return this process's Signer for a key, which is parsed once."""
+    return process.shared(("cloudfront", key_id, key), functools.partial(Signer, key_id, key))
+
+
 def make_signer(key_id: str, key: str | bytes) -> Any:
-    """Return a botocore CloudFrontSigner for a PEM private key. Raises ImproperlyConfigured, without the key in it."""
-    pem = key.encode("ascii") if isinstance(key, str) else key
+    """Return a botocore CloudFrontSigner that signs equal policies once."""
     make = _with_cryptography if _serialization.is_installed() else _with_rsa
     try:
-        sign = make(pem)
-    except (ValueError, TypeError) as error:
+        sign = make(key.encode("ascii") if isinstance(key, str) else key)
+    except (ValueError, TypeError):
+        # Not chained: the cause may show what it could not read.
         raise ImproperlyConfigured(
             "The CloudFront key ('cloudfront_key', AWS_CLOUDFRONT_KEY) is no unencrypted RSA private key in PEM form"
-        ) from error
+        ) from None
     return _signers.CloudFrontSigner(key_id, functools.lru_cache(_SIGNATURES)(sign))
 
 
@@ -49,6 +67,8 @@ def expires_at(seconds: int, window: int) -> int:
 
 def _with_cryptography(pem: bytes) -> Callable[[bytes], bytes]:
     private_key = _serialization.load_pem_private_key(pem, password=None)
+    if not isinstance(private_key, _rsa_keys.RSAPrivateKey):
+        raise TypeError("not an RSA key")
     padding, sha1 = _padding.PKCS1v15(), _hashes.SHA1()  # what CloudFront verifies: SHA-1 with RSA, nothing else
     return lambda message: private_key.sign(message, padding, sha1)
 

@@ -31,7 +31,7 @@ from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
 from storages.files import StorageFile
 from storages.mixin import COMPRESSIBLE_TYPES, with_query
 from storages.optional import OptionalModule
-from storages.settings import Renamed, Setting, nearest
+from storages.settings import Renamed, Setting, nearest, redacted
 
 boto3 = OptionalModule("boto3", "s3")
 botocore = OptionalModule("botocore", "s3")
@@ -206,12 +206,14 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         names=("AWS_QUERYSTRING_EXPIRE",),
         type=(int, datetime.timedelta),
         role="expire",
+        least=1,
         help="Life of a signed URL in seconds, at most 604800.",
     )
     querystring_window = Setting(
         0,
         names=("AWS_QUERYSTRING_WINDOW",),
         type=int,
+        least=0,
         help="Seconds during which url() gives the same signed URL, so that caches work; it lives that much longer.",
     )
     signature_version = Setting(
@@ -284,27 +286,36 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         help="When requests carry a checksum and answers are verified against theirs. None: whenever AWS can, and with "
         "endpoint_url only when required, because some services refuse what they don't know.",
     )
-    connect_timeout = Setting(5, names=("AWS_S3_CONNECT_TIMEOUT",), type=(int, float), help="Seconds for a connection.")
+    connect_timeout = Setting(
+        5, names=("AWS_S3_CONNECT_TIMEOUT",), type=(int, float), least=0.001, help="Seconds for a connection."
+    )
     read_timeout = Setting(
         30,
         names=("AWS_S3_READ_TIMEOUT",),
         type=(int, float),
+        least=0.001,
         help="Seconds without a byte before a request has failed.",
     )
     max_attempts = Setting(
-        8, names=("AWS_S3_MAX_ATTEMPTS",), type=int, help="Tries of a request that the service is too busy for."
+        8,
+        names=("AWS_S3_MAX_ATTEMPTS",),
+        type=int,
+        least=1,
+        help="Tries of a request that the service is too busy for.",
     )
     max_memory_size = Setting(
         0,
         names=("AWS_S3_MAX_MEMORY_SIZE",),
         type=int,
         role="memory",
+        least=0,
         help="Bytes in memory of a file opened with a, r+ or w+ before it goes to disk; 0: 8 MiB.",
     )
     part_size = Setting(
         8 * 1024**2,
         names=("AWS_S3_FILE_BUFFER_SIZE",),
         type=int,
+        least=SMALLEST_PART,
         help="Bytes of one part of a long write, at least 5 MiB; a shorter file is one request.",
     )
     use_threads = Setting(
@@ -351,13 +362,15 @@ class S3Storage(CompressStorageMixin, BaseStorage):
                 f"{type(self).__name__}: {self._spelt('cloudfront_key_id')} and {self._spelt('cloudfront_key')} go "
                 "together; set both or neither"
             )
-        if self.part_size < SMALLEST_PART:
+        if self.endpoint_url and not self.endpoint_url.startswith(("http://", "https://")):
             raise ImproperlyConfigured(
-                f"{type(self).__name__}: {self._spelt('part_size')} must be at least {SMALLEST_PART} bytes, "
-                f"not {self.part_size}"
+                f"{type(self).__name__}: {self._spelt('endpoint_url')} begins with https:// or http://, unlike "
+                f"{redacted(self.endpoint_url)!r}"
             )
         self._use_transfer_options()
-        if self.cloudfront_key_id and self.cloudfront_signer is None and type(self).cloudfront_signer is not None:
+        # Given as None, as an option or in a subclass, it switches signing off.
+        wanted = "cloudfront_signer" not in options and isinstance(type(self).cloudfront_signer, Setting)
+        if self.cloudfront_key_id and wanted:
             self.cloudfront_signer = self.get_cloudfront_signer(self.cloudfront_key_id, self.cloudfront_key)
 
     @property
@@ -368,7 +381,8 @@ class S3Storage(CompressStorageMixin, BaseStorage):
     @property
     def longest_expire(self) -> int | None:  # type: ignore[override]
         """Return the longest life of a signature in seconds; CloudFront and SigV2 know none."""
-        return LONGEST_EXPIRE if not self.custom_domain and self.signature_version in (None, "s3v4") else None
+        limited = not self.custom_domain and self.signature_version in (None, "s3v4")
+        return LONGEST_EXPIRE - self.querystring_window if limited else None
 
     # Clients
 
@@ -408,6 +422,8 @@ class S3Storage(CompressStorageMixin, BaseStorage):
 
     def _config(self, **changes: Any) -> Any:
         checksums = self.checksums or ("when_required" if self.endpoint_url else "when_supported")
+        # botocore signs URLs for AWS's global host unless told so, which newer regions refuse.
+        style = self.addressing_style or (None if self.endpoint_url else "virtual")
         config = botocore_config.Config(
             connect_timeout=self.connect_timeout,
             read_timeout=self.read_timeout,
@@ -416,7 +432,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
             tcp_keepalive=True,
             # Else URLs for us-east-1 and eu-west-1 are signed with version 2, which other regions refuse.
             signature_version=self.signature_version or "s3v4",
-            s3={"addressing_style": self.addressing_style} if self.addressing_style else None,
+            s3={"addressing_style": style} if style else None,
             proxies=self.proxies,
             request_checksum_calculation=checksums,
             response_checksum_validation=checksums,
@@ -607,9 +623,9 @@ class S3Storage(CompressStorageMixin, BaseStorage):
     def _presign(self, key: str, method: str, seconds: int, parameters: Mapping[str, Any]) -> str:
         if self.custom_domain:
             return self._sign_for_cdn(self._public_url(key, parameters), seconds)
-        if method == "GET" and not parameters:
-            signer = self._derived("signer", self._make_signer)
-            url = signer.sign(key, seconds, self.querystring_window)
+        if method == "GET":
+            signer: QuerySigner | None = self._derived("signer", self._make_signer)
+            url = signer and signer.sign(key, seconds, self.querystring_window, parameters)
             if url:
                 return url
         return self.client.generate_presigned_url(
@@ -627,11 +643,12 @@ class S3Storage(CompressStorageMixin, BaseStorage):
             return self._connect("unsigned").generate_presigned_url("get_object", Params=wanted)
         return self._derived("public", self._public_base) + _quoted(key)
 
-    def _make_signer(self) -> QuerySigner:
-        return QuerySigner(self.client, self._connect("credentials"), self._bucket())
+    def _make_signer(self) -> QuerySigner | None:
+        credentials = self._connect("credentials")
+        return QuerySigner(self.client, credentials, self._bucket()) if credentials else None
 
     def _cdn_base(self) -> str:
-        return f"{self.url_protocol}//{self.custom_domain.rstrip('/')}/"
+        return f"{self.url_protocol or 'https:'}//{self.custom_domain.rstrip('/')}/"
 
     def _public_base(self) -> str:
         wanted = {"Bucket": self._bucket(), "Key": _PROBE}
@@ -647,7 +664,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
 
     def get_cloudfront_signer(self, key_id: str, key: str | bytes) -> Any:
         """Return the signer for a CloudFront key; the key is parsed once in this process."""
-        return process.shared(("cloudfront", key_id, key), functools.partial(cloudfront.make_signer, key_id, key))
+        return cloudfront.signer(key_id, key)
 
     # Unfinished uploads
 
@@ -777,16 +794,18 @@ class S3Storage(CompressStorageMixin, BaseStorage):
     def _complete_keys(self) -> None:
         """Pair a key with what the environment holds for it; boto3 itself reads what is there whole."""
         environ = os.environ
-        if self.secret_key and not self.access_key:
+        if (self.secret_key or self.security_token) and not self.access_key:
             self.access_key = environ.get("AWS_ACCESS_KEY_ID")
-        elif self.access_key and not self.secret_key:
+        if (self.access_key or self.security_token) and not self.secret_key:
             self.secret_key = environ.get("AWS_SECRET_ACCESS_KEY")
         if bool(self.access_key) != bool(self.secret_key):
             missing = "secret_key" if self.access_key else "access_key"
             raise ImproperlyConfigured(
                 f"{type(self).__name__}: an access key and a secret key go together; set {self._spelt(missing)} too"
             )
-        if self.access_key and not self.security_token and self.access_key == environ.get("AWS_ACCESS_KEY_ID"):
+        # A token in the environment belongs to the key there.
+        owner = environ.get("AWS_ACCESS_KEY_ID") or environ.get("AWS_S3_ACCESS_KEY_ID")
+        if self.access_key and not self.security_token and self.access_key == owner:
             self.security_token = environ.get("AWS_SESSION_TOKEN") or environ.get("AWS_SECURITY_TOKEN")
 
     def _use_transfer_options(self) -> None:
@@ -858,10 +877,7 @@ class _Clients(dict):
         return self["session"].client("s3", **{**self._arguments, "config": unsigned})
 
     def _make_credentials(self) -> Any:
-        credentials = self["session"].get_credentials()
-        if credentials is None:
-            raise exceptions.NoCredentialsError
-        return credentials
+        return self["session"].get_credentials()
 
 
 def _before_call(elsewhere: bool, model: Any, params: dict[str, Any], **kwargs: Any) -> None:

@@ -7,14 +7,17 @@ repeat botocore's own URL to the letter is not used.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 _PROBE = "probe"
+
+_Sign = Callable[[str, str], str]  # of a key and a query, to a URL
 
 
 class QuerySigner:
@@ -25,24 +28,34 @@ class QuerySigner:
         self._credentials = credentials
         self._bucket = bucket
         self._scope: _Scope | None = None
-        self._latest: tuple[tuple[int, int], Callable[[str], str] | None] = ((0, 0), None)
+        self._latest: tuple[tuple[int, ...], _Sign | None] = ((), None)
 
-    def sign(self, key: str, seconds: int, window: int = 0) -> str | None:
+    def sign(self, key: str, seconds: int, window: int = 0, parameters: Mapping[str, Any] | None = None) -> str | None:
         """Return a URL valid for at least ``seconds``, or None where only the client can sign.
 
-        With ``window`` seconds, all URLs of a key within one such window are the same, so that caches work.
+        ``parameters`` are those of GetObject that go into the query. With ``window`` seconds, all URLs of a key within one such window are the same, so that caches work.
         """
+        query = ""
+        if parameters:
+            named = self._query_names
+            if not parameters.keys() <= named.keys():
+                return None
+            pairs = sorted((named[name], quote(str(value), safe="-_.~")) for name, value in parameters.items())
+            query = "&".join(f"{name}={value}" for name, value in pairs)
         now = int(time.time())
-        if window:
-            now -= now % window
-            seconds += window
         asked, sign = self._latest
-        if asked != (now, seconds):  # a page's links are made within a second or two
-            sign = self._signature(now, seconds)
-            self._latest = (now, seconds), sign
-        return sign and sign(key)
+        if asked != (now, seconds, window):  # a page's links are made within a second or two
+            sign = self._signature(now - now % window, seconds + window) if window else self._signature(now, seconds)
+            self._latest = (now, seconds, window), sign
+        return sign and sign(key, query)
 
-    def _signature(self, now: int, seconds: int) -> Callable[[str], str] | None:
+    @functools.cached_property
+    def _query_names(self) -> dict[str, str]:
+        members = self._client.meta.service_model.operation_model("GetObject").input_shape.members
+        places = {name: shape.serialization for name, shape in members.items()}
+        return {name: place["name"] for name, place in places.items() if place.get("location") == "querystring"}
+
+    def _signature(self, now: int, seconds: int) -> _Sign | None:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         credentials = self._credentials.get_frozen_credentials()  # refreshed here when they are about to expire
         scope = self._scope
@@ -56,7 +69,7 @@ class QuerySigner:
         date = dict(parse_qsl(urlsplit(url).query)).get("X-Amz-Date", "")
         scope = _Scope(url, day, credentials)
         # A window may have begun yesterday: botocore's URL is compared under the day that it is signed for.
-        scope.usable = url == _Scope(url, date[:8], credentials).signature(3600, date)(_PROBE)
+        scope.usable = url == _Scope(url, date[:8], credentials).signature(3600, date)(_PROBE, "")
         return scope
 
 
@@ -81,21 +94,24 @@ class _Scope:
         for name in names:
             self._key = hmac.digest(self._key, name.encode(), "sha256")
 
-    def signature(self, seconds: int, stamp: str) -> Callable[[str], str]:
-        """Return the function of a key that signs for one second and one life."""
+    def signature(self, seconds: int, stamp: str) -> _Sign:
+        """Return the function of a key and a query that signs for one second and one life."""
         query = (
             f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={self._who}&X-Amz-Date={stamp}&X-Amz-Expires={seconds}"
         )
         # Signed in alphabetical order, written in botocore's.
-        request = f"\n{query}{self._token}&X-Amz-SignedHeaders=host\nhost:{self._host}\n\nhost\nUNSIGNED-PAYLOAD"
-        tail = f"?{query}&X-Amz-SignedHeaders=host{self._token}&X-Amz-Signature="
+        signed_query = f"{query}{self._token}&X-Amz-SignedHeaders=host"
+        headers = f"\nhost:{self._host}\n\nhost\nUNSIGNED-PAYLOAD"
+        tail = f"{query}&X-Amz-SignedHeaders=host{self._token}&X-Amz-Signature="
         to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{self._scope}\n"
         start, origin, signing_key = self._path, self._origin, self._key
 
-        def sign(key: str) -> str:
+        def sign(key: str, more: str) -> str:
             path = start + quote(key, safe="/~")
-            digest = hashlib.sha256(f"GET\n{path}{request}".encode()).hexdigest()
+            # Names in lower case come after those of the signature in the alphabet, and before them in the URL.
+            after, before = (f"&{more}", f"{more}&") if more else ("", "")
+            digest = hashlib.sha256(f"GET\n{path}\n{signed_query}{after}{headers}".encode()).hexdigest()
             signature = hmac.digest(signing_key, f"{to_sign}{digest}".encode(), "sha256").hex()
-            return f"{origin}{path}{tail}{signature}"
+            return f"{origin}{path}?{before}{tail}{signature}"
 
         return sign
