@@ -13,6 +13,7 @@ from django.utils.deconstruct import deconstructible
 
 from storages.contract import Capabilities
 from storages.names import clean_name, location_prefix
+from storages.optional import OptionalModule
 from storages.settings import SettingsMixin
 
 # An archive is stored as what it is: a Content-Encoding would make browsers and proxies unpack it.
@@ -40,6 +41,8 @@ class StorageMixin(SettingsMixin):
 
     capabilities: Capabilities | Any = Capabilities()
 
+    sdk: ClassVar[OptionalModule | None] = None  # what has to be installed for this backend
+
     default_content_type = "application/octet-stream"
     url_without_name: ClassVar[bool] = False  # whether url("") is the start of all URLs, as templates ask static files
     longest_key: ClassVar[int | None] = None  # bytes, where the service has a limit
@@ -52,6 +55,8 @@ class StorageMixin(SettingsMixin):
     }
 
     def __init__(self, **options: Any):
+        if self.sdk is not None:
+            self.sdk.require(type(self).__name__)
         super().__init__(**options)
         location = self._role("location", "")
         try:

@@ -49,10 +49,13 @@ class Setting:
         return self if instance is None else self.default
 
     def lookup(self) -> Any:
-        """Return the value from Django's settings, else the environment, else the default. None counts as not set."""
+        """Return the value from Django's settings, else the environment, else the default.
+
+        None and empty text count as not set.
+        """
         for name in self.names:
             value = getattr(django_settings, name, None)
-            if value is not None:
+            if value is not None and value != "":
                 return value
         for name in self.env:
             if os.environ.get(name):
@@ -106,6 +109,8 @@ def redacted(value: Any) -> Any:
     """Return ``value`` with the secrets of nested mappings and of URLs hidden."""
     if isinstance(value, Mapping):
         return {key: HIDDEN if _SECRET_KEY.search(str(key)) and item else redacted(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(redacted, value))
     if isinstance(value, str):
         return _USERINFO.sub(f"//{HIDDEN}@", value)
     return value
@@ -169,7 +174,10 @@ class SettingsMixin:
             value, where = getattr(type(self), old), f"class attribute {old!r}"
         else:
             name = next((name for name in new.names if hasattr(django_settings, name)), None)
-            if name is None or any(hasattr(django_settings, n) for n in self.declared_settings()[new.option].names):
+            replacement = getattr(type(self), new.option)
+            if name is None or not isinstance(replacement, Setting):
+                return
+            if any(hasattr(django_settings, name) for name in replacement.names):
                 return
             value, where = getattr(django_settings, name), name
         warnings.warn(
@@ -209,7 +217,7 @@ class SettingsMixin:
             derived = self.__dict__["_derivations"] = (process.generation, {})
         values = derived[1]
         # An option that a subclass computes may have another value by now.
-        key = (name, *[getattr(self, option) for option in _computed(type(self))])  # type: ignore[arg-type]
+        key = (name, *[repr(getattr(self, option)) for option in _computed(type(self))])  # type: ignore[arg-type]
         if key not in values:
             values[key] = make()
         return values[key]

@@ -345,11 +345,11 @@ class S3Storage(CompressStorageMixin, BaseStorage):
     }
     parameter_names = {"content_type": "ContentType", "content_encoding": "ContentEncoding", "acl": "ACL"}
 
+    sdk = boto3
     file_class = S3File
     longest_key = LONGEST_KEY
 
     def __init__(self, **options: Any):
-        boto3.require(type(self).__name__)
         super().__init__(**options)
         self._complete_keys()
         if self.session_profile and (self.access_key or self.secret_key):

@@ -33,7 +33,8 @@ class QuerySigner:
     def sign(self, key: str, seconds: int, window: int = 0, parameters: Mapping[str, Any] | None = None) -> str | None:
         """Return a URL valid for at least ``seconds``, or None where only the client can sign.
 
-        ``parameters`` are those of GetObject that go into the query. With ``window`` seconds, all URLs of a key within one such window are the same, so that caches work.
+        ``parameters`` are those of GetObject that go into the query. With ``window`` seconds, all URLs of a key within
+        one such window are the same, so that caches work.
         """
         query = ""
         if parameters:
