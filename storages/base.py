@@ -336,7 +336,7 @@ class BaseStorage(StorageMixin, Storage):
         if self._compressing(options):
             chunks = gzipped(chunks)
         if self.capabilities.parts:
-            with contextlib.closing(self._part_writer(name, key, options)) as writer:
+            with self._part_writer(name, key, options) as writer:
                 for chunk in chunks:
                     writer.write(chunk)
                 writer.commit()

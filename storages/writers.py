@@ -57,14 +57,14 @@ class Writer(io.BufferedIOBase):
             self._give_up()
 
     def close(self) -> None:
-        if not self.closed:
+        if not self.closed and not self.done:
+            logger.warning("A file was dropped without close(); what was written to it is not stored")
             self.discard()
         super().close()
 
-    def __del__(self) -> None:
-        if not self.done:
-            logger.warning("A file was dropped without close(); what was written to it is not stored")
-        super().__del__()
+    def __exit__(self, exc_type: object, exc_value: object, traceback: object) -> None:
+        self.discard()  # what is to stay was committed
+        self.close()
 
     def _write(self, data: memoryview) -> int:
         raise NotImplementedError

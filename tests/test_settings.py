@@ -263,7 +263,7 @@ def test_removed_option_is_refused_with_what_to_do(old):
         ),
         ({"location": "/media"}, "write 'media'"),
         ({"location": "a/../../b"}, "leaves the storage's location"),
-        ({"part_size": 1024}, "must be at least 5242880 bytes, not 1024"),
+        ({"part_size": 1024}, "must be at least 5242880: 1024"),
     ],
 )
 def test_bad_value_is_refused_with_what_to_do(options, message):

@@ -49,6 +49,7 @@ MOST_DELETES = 1000  # keys in one DeleteObjects
 
 # No verb outlasts a minute on a stalled server: a request is not tried again where its timeout would end after this.
 PATIENCE = 55  # seconds
+LONGEST_PAUSE = 20  # seconds, of botocore between two tries
 # Nor is a server asked on and on that refuses the connection; busy ones (503) are, up to max_attempts.
 MOST_CONNECTS = 3
 
@@ -268,7 +269,9 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         help="Content types that are compressed.",
     )
     endpoint_url = Setting(
-        names=("AWS_S3_ENDPOINT_URL",), help="URL of a service other than AWS, with http:// or https://."
+        names=("AWS_S3_ENDPOINT_URL",),
+        env=("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        help="URL of a service other than AWS, with http:// or https://.",
     )
     proxies = Setting(names=("AWS_S3_PROXIES",), type=dict, help="Proxies by protocol, as botocore takes them.")
     region_name = Setting(names=("AWS_S3_REGION_NAME",), help="Region of the bucket; boto3's own default otherwise.")
@@ -544,16 +547,20 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         arguments = {**self._arguments("CopyObject", key, parameters), **source_secrets}
         if _HEADERS_OF_OBJECT & parameters.keys():
             # S3 keeps either all headers of the source or none.
-            head = self.client.head_object(**self._arguments("HeadObject", source_key))
-            kept = {name: head[name] for name in _HEADERS_OF_OBJECT if head.get(name)}
-            arguments = {**kept, **arguments, "MetadataDirective": "REPLACE"}
+            arguments = {**self._headers(source_key), **arguments, "MetadataDirective": "REPLACE"}
         try:
             self.client.copy_object(CopySource=source, **arguments)
         except exceptions.ClientError as error:
             if _code(error) != "InvalidRequest" or str(LARGEST_COPY) not in str(error):
                 raise
+            # In parts, and then none of the source's headers come along.
+            arguments = {**self._headers(source_key), **arguments}
             bucket, key = arguments.pop("Bucket"), arguments.pop("Key")
             self.client.copy(source, bucket, key, ExtraArgs=arguments)
+
+    def _headers(self, key: str) -> dict[str, Any]:
+        head = self.client.head_object(**self._arguments("HeadObject", key))
+        return {name: head[name] for name in _HEADERS_OF_OBJECT if head.get(name)}
 
     def _list(self, prefix: str) -> Iterator[Entry]:
         for page in self._pages(prefix, Delimiter="/"):
@@ -891,15 +898,22 @@ def _before_call(elsewhere: bool, model: Any, params: dict[str, Any], **kwargs: 
 
 
 def _in_time(
-    read_timeout: float, attempts: int, caught_exception: Exception | None, request_dict: dict[str, Any], **kwargs: Any
+    read_timeout: float,
+    attempts: int,
+    caught_exception: Exception | None,
+    request_dict: dict[str, Any],
+    response: Any,
+    operation: Any,
+    **kwargs: Any,
 ) -> None:
     """Raise instead of trying again where that would take too long; botocore counts tries, not time."""
-    if caught_exception is None:
-        return
     elapsed = time.monotonic() - request_dict["context"].get("storages_started", time.monotonic())
-    refused = isinstance(caught_exception, exceptions.EndpointConnectionError) and attempts >= MOST_CONNECTS
-    if refused or elapsed + read_timeout > PATIENCE:
-        raise caught_exception
+    if caught_exception is not None:
+        refused = isinstance(caught_exception, exceptions.EndpointConnectionError) and attempts >= MOST_CONNECTS
+        if refused or elapsed + read_timeout > PATIENCE:
+            raise caught_exception
+    elif response is not None and response[0].status_code >= 500 and elapsed + LONGEST_PAUSE > PATIENCE:
+        raise exceptions.ClientError(response[1], operation.name)
 
 
 class _Body:

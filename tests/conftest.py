@@ -1,0 +1,127 @@
+"""The servers as fixtures, with the table at the end of a run that says what it proved, and against what."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import TypeVar
+
+import pytest
+
+from tests.servers.ceph import CephRGW
+from tests.servers.process import HOST, Server, ServerError
+from tests.servers.proxy import Proxy
+from tests.servers.seaweedfs import SeaweedFS
+
+IMPOSSIBLE = "declared impossible: "  # what storages.testing.impossible() puts before its reason
+
+AnyServer = TypeVar("AnyServer", bound=Server)
+servers_key = pytest.StashKey[dict[str, str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[servers_key] = {}
+
+
+def in_ci() -> bool:
+    return os.environ.get("CI") == "true"
+
+
+# Servers: started by the first test that asks, stopped at the end of the run.
+
+
+def running(server: AnyServer, config: pytest.Config) -> Iterator[AnyServer]:
+    """Start a server and stop it; one that cannot start skips its tests, or fails them when CI=true."""
+    try:
+        server.start()
+    except ServerError as error:
+        problem = str(error)
+    else:
+        problem = ""
+    if problem:
+        config.stash[servers_key][server.name] = problem.splitlines()[0]
+        if in_ci():
+            pytest.fail(f"{problem}\n{server.name} has to run where CI=true", pytrace=False)
+        pytest.skip(problem)
+    config.stash[servers_key][server.name] = f"{server.name} {server.version()} ran"
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(pytestconfig: pytest.Config) -> Iterator[SeaweedFS]:
+    yield from running(SeaweedFS(), pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def ceph(pytestconfig: pytest.Config) -> Iterator[CephRGW]:
+    yield from running(CephRGW(), pytestconfig)
+
+
+@pytest.fixture
+def wire(seaweedfs: SeaweedFS) -> Iterator[Proxy]:
+    """A proxy in front of SeaweedFS: a client whose endpoint is ``wire.url`` is counted, and can be disturbed."""
+    with Proxy(HOST, seaweedfs.port) as proxy:
+        yield proxy
+
+
+# The summary: every test of a class with ``backend`` and ``server`` belongs to one row of the table.
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    report = yield
+    cls = getattr(item, "cls", None)
+    report.row = (getattr(cls, "backend", ""), getattr(cls, "server", ""))
+    report.numbers = [mark.args[0] for mark in item.iter_markers("contract")]
+    if in_ci() and report.skipped and report.numbers and not skip_reason(report).startswith(IMPOSSIBLE):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"a case of the contract is skipped only when it is declared impossible: {skip_reason(report)}"
+        )
+    return report
+
+
+def skip_reason(report: pytest.TestReport) -> str:
+    """Return the reason of a skip without pytest's own prefix."""
+    longrepr = report.longrepr
+    reason = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr)
+    return reason.removeprefix("Skipped: ")
+
+
+def outcome_of(category: str, report: pytest.TestReport) -> str:
+    if category != "skipped":
+        return {"passed": "passed", "xfailed": "expected to fail"}.get(category, "failed")
+    return "impossible" if skip_reason(report).startswith(IMPOSSIBLE) else "skipped"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    rows: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    skipped: dict[str, Counter[str]] = defaultdict(Counter)
+    for category in ("passed", "skipped", "failed", "error", "xfailed", "xpassed"):
+        for report in terminalreporter.stats.get(category, []):
+            rows[report.row][outcome_of(category, report)] += 1
+            if category == "skipped":
+                name = report.location[2].partition("[")[0]
+                skipped[skip_reason(report)][" ".join([*report.numbers, name])] += 1
+    write = terminalreporter.write_line
+    terminalreporter.section("what this run proved")
+    for state in config.stash[servers_key].values() or ["no server was asked for"]:
+        write(state)
+    columns = ["passed", "impossible", "skipped", "failed"]
+    write("")
+    write(f"{'backend':<12}{'server':<16}" + "".join(f"{column:>12}" for column in columns))
+    for (backend, server), counts in sorted(rows.items()):
+        write(
+            f"{backend or '(general)':<12}{server or '-':<16}" + "".join(f"{counts[column]:>12}" for column in columns)
+        )
+    write("")
+    for reason, names in sorted(skipped.items(), key=lambda item: -item[1].total()):
+        write(f"{names.total()} skipped, {reason}")
+        for name, count in sorted(names.items()):
+            write(f"    {name}" + (f", {count} times" if count > 1 else ""))
+    if not skipped:
+        write("nothing was skipped")
