@@ -169,7 +169,7 @@ class BaseStorage(StorageMixin, Storage):
         with self._translating(name):
             if clean:
                 return self._exists(self._key(clean))
-            return next(iter(self._list(self._prefix)), None) is not None
+            return next(iter(self._list(self._root)), None) is not None
 
     def size(self, name: str) -> int:
         """Return the size in bytes, as stored (before decompression). Raises FileNotFoundError."""
@@ -200,7 +200,7 @@ class BaseStorage(StorageMixin, Storage):
 
     def walk(self, prefix: str = "") -> Iterator[Entry]:
         """Yield an Entry for every object below ``prefix``, page by page, with what the listing tells of it."""
-        cut = len(self._prefix)
+        cut = len(self._root)
         with self._translating(prefix):
             for entry in self._walk(self._list_prefix(prefix)):
                 yield entry._replace(name=entry.name[cut:])
@@ -275,7 +275,7 @@ class BaseStorage(StorageMixin, Storage):
         return key
 
     def _name(self, key: str) -> str:
-        return key[len(self._prefix) :]
+        return key[len(self._root) :]
 
     def _stat_of(self, name: str) -> Stat:
         key = self._file_key(name)
@@ -331,10 +331,13 @@ class BaseStorage(StorageMixin, Storage):
             options.parameters[self.parameter_names["content_encoding"]] = "gzip"
         return compresses
 
+    def _compressed(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        return gzipped(chunks)
+
     def _write(self, name: str, key: str, chunks: Iterator[bytes], options: WriteOptions) -> str | None:
         """Write ``chunks`` under ``key``, in one request if they are few; return the key if the service chose it."""
         if self._compressing(options):
-            chunks = gzipped(chunks)
+            chunks = self._compressed(chunks)
         if self.capabilities.parts:
             with self._part_writer(name, key, options) as writer:
                 for chunk in chunks:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -29,7 +31,19 @@ class GzipCompressionWrapper(io.RawIOBase):
 
 
 class CompressStorageMixin:
-    """Give a storage the method by which earlier releases compressed a content."""
+    """Give a storage the method by which earlier releases compressed a content; one that a subclass makes is used."""
+
+    def _compressed(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        if type(self)._compress_content is CompressStorageMixin._compress_content:
+            return gzipped(chunks)
+        return self._compressed_as_before(chunks)
+
+    def _compressed_as_before(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        with contextlib.closing(Spool(SPOOL_LIMIT, django_settings.FILE_UPLOAD_TEMP_DIR)) as content:
+            for chunk in chunks:
+                content.write(chunk)
+            content.seek(0)
+            yield from read_chunks(self._compress_content(content))
 
     def _compress_content(self, content: Any) -> GzipCompressionWrapper:
         """Return a readable of the compressed ``content``."""

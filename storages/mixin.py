@@ -95,10 +95,15 @@ class StorageMixin(SettingsMixin):
     def _prefix(self) -> str:
         return self._derived("prefix", lambda: location_prefix(self._role("location", "")))
 
+    @property
+    def _root(self) -> str:
+        """Return the prefix of all keys of this storage, also where a subclass places its names elsewhere."""
+        return self._normalize_name("")
+
     def _list_prefix(self, name: str) -> str:
         """Return the prefix of the keys below ``name``, which may be empty."""
         clean = clean_name(name or "").rstrip("/")
-        return self._key(clean) + "/" if clean else self._prefix
+        return self._key(clean) + "/" if clean else self._root
 
     # URLs
 
@@ -116,7 +121,7 @@ class StorageMixin(SettingsMixin):
         """
         if not name and not (name == "" and self.url_without_name):
             raise ValueError("This file has no name, so it has no URL")
-        key = self._key(name) if name else self._prefix
+        key = self._key(name) if name else self._root
         method = (http_method or "GET").upper()
         try:
             if not self._signs_urls():

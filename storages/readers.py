@@ -95,11 +95,11 @@ class RangeReader(io.RawIOBase):
         self._check_open()
         start, position = self._blocks[-1][0], self._position
         if start == 0 and len(self._blocks[-1][1]) == self._size:
-            self._position = self._size
+            self._position = max(self._size, position)
             return self._blocks[-1][1][position:]
-        if not self._run and 0 < self._size - position <= TAIL:
-            start, block = self._block(self._size - position)
-            self._position = start + len(block)
+        if not self._run and 0 < self._size - position <= TAIL and not self._kept():
+            start, block = self._block(self._size - position)  # all of the tail, which is asked for again
+            self._position = self._size
             return block[position - start :]
         self._drop_pending()
         self._position = max(self._size, position)
@@ -122,9 +122,8 @@ class RangeReader(io.RawIOBase):
 
     def _block(self, wanted: int) -> tuple[int, bytes]:
         """Return the block that holds the position: kept, on its way, or fetched now."""
-        for start, block in reversed(self._blocks):
-            if start <= self._position < start + len(block):
-                return start, block
+        if kept := self._kept():
+            return kept
         while self._pending:
             start, end, coming = self._pending.popleft()
             if start <= self._position < end:
@@ -140,6 +139,12 @@ class RangeReader(io.RawIOBase):
         end = min(end, self._size)
         self._keep(start, self._range(start, end))
         return self._blocks[-1]
+
+    def _kept(self) -> tuple[int, bytes] | None:
+        for start, block in reversed(self._blocks):
+            if start <= self._position < start + len(block):
+                return start, block
+        return None
 
     def _keep(self, start: int, block: bytes) -> None:
         # Two large blocks at the most: together with what is on its way they are the memory that a reader costs.

@@ -120,6 +120,14 @@ class Spool(io.BufferedIOBase):
 
     def truncate(self, size: int | None = None, /) -> int:
         self.written = True
+        size = self.tell() if size is None else size
+        if isinstance(self._file, io.BytesIO) and size > self.size:  # memory does not grow by truncate(), a disk does
+            position = self.tell()
+            if size > self._limit:
+                self._roll()
+            self._file.seek(size - 1)
+            self._file.write(b"\0")
+            self._file.seek(position)
         return self._file.truncate(size)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:

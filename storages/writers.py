@@ -17,8 +17,9 @@ logger = logging.getLogger("storages")
 
 # An abort is a courtesy to the bill; the error that led to it must not wait longer for it.
 ABORT_SECONDS = 10
-# From here on parts grow, so that the ten thousand parts that S3 allows hold the five tebibytes that it allows.
-PARTS_OF_ONE_SIZE = 1000
+# After so many the parts double, so that the ten thousand parts that S3 allows hold the five tebibytes that it allows.
+PARTS_OF_ONE_SIZE = 900
+LARGEST_PART = 4 * 1024**3  # bytes
 
 
 class Writer(io.BufferedIOBase):
@@ -117,7 +118,7 @@ class PartWriter(Writer):
         return len(data)
 
     def _size_of_next(self) -> int:
-        return self._part_size << (self._number // PARTS_OF_ONE_SIZE)
+        return min(self._part_size << (self._number // PARTS_OF_ONE_SIZE), LARGEST_PART)
 
     def _send(self) -> None:
         if self._upload is None:
@@ -203,7 +204,7 @@ class SpoolWriter(Writer):
         return len(data)
 
     def _write(self, data: memoryview) -> int:
-        if self._append:
+        if self._append and data:
             self._spool.seek(0, io.SEEK_END)
         return self._spool.write(data)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from storages.backends.s3 import S3Storage
 from tests.servers.process import Server
 from tests.servers.proxy import Proxy
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class WiredBucket:
@@ -19,7 +22,7 @@ class WiredBucket:
         self.name = server.make_bucket()
         self.client = server.client()
 
-    def __enter__(self) -> WiredBucket:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

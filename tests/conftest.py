@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import pytest
 
+from storages import process
 from tests.servers.ceph import CephRGW
 from tests.servers.process import HOST, Server, ServerError
 from tests.servers.proxy import Proxy
@@ -64,8 +65,12 @@ def ceph(pytestconfig: pytest.Config) -> Iterator[CephRGW]:
 @pytest.fixture
 def wire(seaweedfs: SeaweedFS) -> Iterator[Proxy]:
     """A proxy in front of SeaweedFS: a client whose endpoint is ``wire.url`` is counted, and can be disturbed."""
+    before = set(process._shared)
     with Proxy(HOST, seaweedfs.port) as proxy:
         yield proxy
+    # Every wire has a port of its own: the clients made for this one serve nobody else.
+    for key in set(process._shared) - before:
+        process.forget(key)
 
 
 # The summary: every test of a class with ``backend`` and ``server`` belongs to one row of the table.

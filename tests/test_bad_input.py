@@ -235,7 +235,7 @@ class Refusal(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815 -- as http.server calls them
 
     def log_message(self, *_):
         pass
@@ -268,7 +268,7 @@ def refused(refusing):
 
 # All that a storage can be asked for, by the requests that it makes of it.
 REQUESTS = {
-    "GET": lambda storage: read(storage),
+    "GET": read,
     "PUT": lambda storage: save(storage, "new.txt"),
     "PUT only new": lambda storage: write(storage, "new.txt", "xb"),
     "multipart": lambda storage: save(storage, "new.bin", bytes(9 * MIB)),

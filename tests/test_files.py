@@ -49,8 +49,17 @@ def test_other_mode_is_refused_and_touches_nothing(storage, mode):
 
 @pytest.mark.parametrize(
     ("mode", "readable", "writable"),
-    [("rb", True, False), ("wb", False, True), ("ab", False, True), ("r+b", True, True), ("w+b", True, True)]
-    + [("a+b", True, True), ("r", True, False), ("w", False, True), ("r+", True, True)],
+    [
+        ("rb", True, False),
+        ("wb", False, True),
+        ("ab", False, True),
+        ("r+b", True, True),
+        ("w+b", True, True),
+        ("a+b", True, True),
+        ("r", True, False),
+        ("w", False, True),
+        ("r+", True, True),
+    ],
 )
 def test_file_says_what_it_can_do(storage, mode, readable, writable):
     with storage.open("old.txt", mode) as file:

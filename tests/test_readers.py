@@ -198,6 +198,21 @@ def test_end_of_an_object_is_fetched_once(service, way):
     assert service.ranges == [(0, FIRST_RANGE), (size - TAIL, size)]
 
 
+@pytest.mark.parametrize("size", [FIRST_RANGE + 1, TAIL, TAIL + 100 * KIB, MIB])
+@pytest.mark.parametrize("place", [0, 1, 100 * KIB, FIRST_RANGE, FIRST_RANGE + 1])
+@pytest.mark.parametrize("before", [[], [0], [FIRST_RANGE, 0]], ids=["", "start", "middle"])
+def test_all_that_is_left_is_all(content, size, place, before):
+    """What is kept may hold the place, but not the end."""
+    service = Service(content[:size])
+    with RangeReader(service.fetch) as reader:
+        for seen in before:
+            reader.seek(seen)
+            reader.read(KIB)
+        reader.seek(place)
+        assert reader.read() == content[place:size]
+        assert reader.tell() == max(place, size)
+
+
 def test_all_that_is_left_is_fetched_once(service, content):
     with RangeReader(service.fetch) as reader:
         reader.seek(5 * MIB)

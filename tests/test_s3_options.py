@@ -381,7 +381,7 @@ def test_unknown_object_parameter_is_refused_with_the_nearest():
 
 
 def test_missing_sdk_is_told_at_construction(monkeypatch):
-    monkeypatch.setattr(s3, "boto3", s3.OptionalModule("no_such_boto3", "s3"))
+    monkeypatch.setattr(S3Storage, "sdk", s3.OptionalModule("no_such_boto3", "s3"))
     with pytest.raises(ImproperlyConfigured, match=re.escape("pip install 'django-storages-ng[s3]'")):
         S3Storage()
 

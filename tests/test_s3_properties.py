@@ -98,7 +98,7 @@ def test_any_name_that_save_returns_is_one_for_every_verb(bucket, s3, name, cont
     s3.delete_many([saved])
     assert [entry.name for entry in s3.walk(directory)] == [second]
     s3.delete(second)
-    assert s3.listdir(directory) == ([], [])
+    assert list(s3.walk(directory)) == []
 
 
 # Reading
@@ -106,7 +106,7 @@ def test_any_name_that_save_returns_is_one_for_every_verb(bucket, s3, name, cont
 
 def reads(size):
     """Return programs of reads in a file of ``size`` bytes: seeks may go behind its end."""
-    amount = st.integers(-1, size + 5)
+    amount = st.just(-1) | st.integers(0, size + 5)
     return st.lists(
         st.one_of(
             st.tuples(st.just("read"), amount),
@@ -136,13 +136,16 @@ def run(file, program, size):
             yield getattr(file, step)(*arguments)
 
 
-contents = st.binary(max_size=200) | st.lists(st.binary(max_size=30), max_size=8).map(b"\n".join)
+# Of any length alike: Hypothesis by itself prefers short ones, which need one range.
+contents = st.integers(0, 80).flatmap(lambda size: st.binary(min_size=size, max_size=size)) | st.lists(
+    st.binary(max_size=30), max_size=8
+).map(b"\n".join)
 programs = contents.flatmap(lambda content: st.tuples(st.just(content), reads(len(content))))
 
 
+@pytest.mark.usefixtures("small_ranges")
 @many
 @given(case=programs, depth=st.integers(0, 3), ahead=st.integers(1, 100), buffer=st.integers(1, 50))
-@pytest.mark.usefixtures("small_ranges")
 def test_any_reads_answer_as_those_of_bytes_in_memory(case, depth, ahead, buffer):
     content, program = case
     storage = MemoryStorage()
@@ -153,9 +156,9 @@ def test_any_reads_answer_as_those_of_bytes_in_memory(case, depth, ahead, buffer
         assert list(run(file, program, len(content))) == list(run(io.BytesIO(content), program, len(content)))
 
 
+@pytest.mark.usefixtures("small_ranges")
 @few
 @given(case=programs)
-@pytest.mark.usefixtures("small_ranges")
 def test_any_reads_of_an_object_answer_as_those_of_bytes_in_memory(bucket, s3, case):
     content, program = case
     bucket.put("read.bin", content)
@@ -280,7 +283,7 @@ def assert_changes_as_a_file_on_disk(storage, mode, old, program):
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "file")
         path.write_bytes(old)
-        with path.open(mode) as file:
+        with path.open(mode, buffering=0) as file:  # with a buffer, tell() after an append is not where the file is
             expected = list(changed(file, program))
         with storage.open("changed.bin", mode) as file:
             assert list(changed(file, program)) == expected

@@ -12,6 +12,7 @@ from django.core.files.base import ContentFile
 from django.core.files.images import get_image_dimensions
 from PIL import Image
 
+from storages.contract import ObjectChanged
 from tests.buckets import WiredBucket
 from tests.servers.process import HOST
 from tests.servers.proxy import Proxy
@@ -115,6 +116,27 @@ def test_open_file_knows_its_size_and_time_for_nothing(bucket, storage):
     assert known[1] == storage.get_modified_time("small.txt")
     assert known[2] == bucket.objects()["small.txt"]
     assert seen.methods == []
+
+
+def test_open_empty_file_knows_its_time_and_version_too(bucket, storage):
+    """S3 refuses a range of an empty object with 416, which tells nothing else."""
+    bucket.put("empty.txt", b"")
+    with bucket.wire.counting() as seen, storage.open("empty.txt") as file:
+        assert (file.read(), file.size) == (b"", 0)
+        assert file.stat.etag == bucket.objects()["empty.txt"]
+        assert file.stat.modified == storage.get_modified_time("empty.txt")
+    assert seen.methods == ["GET", "GET", "HEAD"]
+
+
+@pytest.mark.parametrize("old", [b"", b"old"])
+def test_append_to_what_has_changed_meanwhile_is_refused(bucket, storage, old):
+    bucket.put("log.txt", old)
+    file = storage.open("log.txt", "ab")
+    file.write(b"mine")
+    bucket.put("log.txt", b"theirs")
+    with pytest.raises(ObjectChanged):
+        file.close()
+    assert bucket.get("log.txt") == b"theirs"
 
 
 # Saving without overwriting

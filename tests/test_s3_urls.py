@@ -1,4 +1,4 @@
-"""The URLs of S3Storage: who signs them, for how long, and that they are what botocore and CloudFront's verifier expect."""
+"""The URLs of S3Storage: who signs them, for how long, and whether botocore and CloudFront would do the same."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def botocores_and_ours(storage, name, expire, parameters=None):
         {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "0123456789abcdef0123456789abcdef"},
         {"RequestPayer": "requester"},
     ],
-    ids=lambda parameters: "+".join(parameters),
+    ids="+".join,
 )
 @pytest.mark.parametrize("configuration", ["default", "token", "path"])
 def test_parameters_are_signed_as_botocore_signs_them(configuration, parameters):
@@ -153,7 +153,7 @@ def test_parameters_are_signed_as_botocore_signs_them(configuration, parameters)
 @pytest.mark.parametrize(
     "parameters",
     [{"ResponseContentDisposition": "inline"}, {"VersionId": "null", "ResponseContentType": "text/plain"}],
-    ids=lambda parameters: "+".join(parameters),
+    ids="+".join,
 )
 def test_parameters_of_the_query_give_the_string_that_botocore_gives(parameters):
     botocores, ours = botocores_and_ours(offline(), "a b.txt", 60, parameters)

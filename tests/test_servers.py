@@ -148,12 +148,3 @@ def test_missing_program_is_a_reason(server_class, monkeypatch, tmp_path):
     monkeypatch.setattr("tests.servers.seaweedfs.find_program", lambda name: None)
     monkeypatch.setattr("tests.servers.ceph.find_program", lambda name: None)
     assert "install" in server_class.unavailable()
-
-
-def test_given_directory_keeps_its_objects(tmp_path):
-    with SeaweedFS(tmp_path) as first:
-        bucket = first.make_bucket()
-        with contextlib.closing(first.client()) as client:
-            client.put_object(Bucket=bucket, Key="a", Body=b"kept")
-    with SeaweedFS(tmp_path) as second, contextlib.closing(second.client()) as client:
-        assert client.get_object(Bucket=bucket, Key="a")["Body"].read() == b"kept"

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 from django.contrib.staticfiles.storage import ManifestFilesMixin
 from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
-from django.utils import timezone
 
 from storages import process
 from storages.backends import cloudfront
@@ -53,6 +52,12 @@ LONGEST_PAUSE = 20  # seconds, of botocore between two tries
 # Nor is a server asked on and on that refuses the connection; busy ones (503) are, up to max_attempts.
 MOST_CONNECTS = 3
 
+# How services answer to a condition that they do not know.
+_UNKNOWN_CONDITION = ("501", "InvalidArgument", "InvalidRequest", "NotImplemented")
+
+# What XML can't hold, and so DeleteObjects neither.
+_NOT_IN_XML = re.compile("[\ufffe\uffff]")
+
 _PROBE = "probe"
 _MD5 = re.compile('"[0-9a-f]{32}"')
 
@@ -83,7 +88,8 @@ _MEANINGS: dict[str, type[Exception]] = {
 # botocore's own errors, by name so that none is imported for it.
 _CLIENT_MEANINGS: dict[str, type[Exception]] = {
     **dict.fromkeys(("ConnectTimeoutError", "EndpointConnectionError", "ProxyConnectionError"), ConnectionError),
-    **dict.fromkeys(("ConnectionClosedError", "SSLError", "ResponseStreamingError"), ConnectionError),
+    **dict.fromkeys(("ConnectionClosedError", "HTTPClientError", "IncompleteReadError", "SSLError"), ConnectionError),
+    "ResponseStreamingError": ConnectionError,
     "ReadTimeoutError": TimeoutError,
     **dict.fromkeys(
         ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "NoRegionError", "InvalidRegionError"),
@@ -505,8 +511,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
             if _code(error) not in ("416", "InvalidRange"):
                 raise
             # The object ends before the range; an empty one before any range at all.
-            size = int(error.response["Error"].get("ActualObjectSize", 0))
-            return _Body({"Body": io.BytesIO(), "ContentLength": size})
+            return _Body(_answer_beyond(error))
         if body.etag_may_be_md5 and "Range" in arguments and self._verifies():
             del arguments["Range"]
             return _VerifiedBody(body, functools.partial(self.client.get_object, **arguments), self._connect("found"))
@@ -526,7 +531,12 @@ class S3Storage(CompressStorageMixin, BaseStorage):
 
     def _delete_many(self, keys: Iterable[str]) -> Iterator[tuple[str, BaseException]]:
         arguments = self._arguments("DeleteObjects")
-        left = iter(keys)
+        by_batch: list[str] = []
+        one_by_one: list[str] = []
+        for key in keys:
+            (one_by_one if _NOT_IN_XML.search(key) else by_batch).append(key)
+        yield from super()._delete_many(one_by_one)
+        left = iter(by_batch)
         while batch := list(itertools.islice(left, MOST_DELETES)):
             answer = self.client.delete_objects(
                 Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}, **arguments
@@ -680,7 +690,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
 
         They are what killed processes leave; a lifecycle rule of the bucket can remove them as well.
         """
-        before = timezone.now() - older_than
+        before = datetime.datetime.now(datetime.timezone.utc) - older_than
         with self._translating(""):
             pages = self.client.get_paginator("list_multipart_uploads")
             for page in pages.paginate(**self._arguments("ListMultipartUploads"), Prefix=self._prefix):
@@ -723,7 +733,22 @@ class S3Storage(CompressStorageMixin, BaseStorage):
 
     def _put_object(self, key: str, body: Any, options: WriteOptions) -> None:
         arguments = self._arguments("PutObject", key, _known(options.parameters, self.client))
-        self.client.put_object(Body=body, **arguments, **_conditions(options))
+        self._conditionally(key, options, functools.partial(self.client.put_object, Body=body, **arguments))
+
+    def _conditionally(self, key: str, options: WriteOptions, send: functools.partial[Any]) -> None:
+        """Send a write with its conditions; a service that knows none is noticed once, and gets none from then on."""
+        conditions = {} if self._honours_conditions() is False else _conditions(options)
+        try:
+            send(**conditions)
+        except exceptions.ClientError as error:
+            if not conditions or _code(error) not in _UNKNOWN_CONDITION:
+                raise
+            self._connect("found")["conditions"] = False
+            if options.create_only and self._exists(key):
+                raise _taken("PutObject") from error
+            if "Body" in send.keywords:
+                send.keywords["Body"].seek(0)
+            send()
 
     def _verifies(self) -> bool:
         wanted = self.client.meta.config.response_checksum_validation == "when_supported"
@@ -761,29 +786,19 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         """Write the first object that must not replace another, and see whether the service refuses to do it twice."""
         found = self._connect("found")
         if self._exists(key):
-            raise exceptions.ClientError({"Error": {"Code": "PreconditionFailed"}}, "PutObject")
-        for attempt in ("first", "second"):
-            body.seek(0)
-            try:
-                self._put_object(key, body, options)
-            except exceptions.ClientError as error:
-                if _MEANINGS.get(_code(error)) is FileExistsError:
-                    found["conditions"] = True
-                    if attempt == "first":
-                        raise
-                    return
-                if attempt == "second" or _code(error) not in (
-                    "NotImplemented",
-                    "InvalidArgument",
-                    "InvalidRequest",
-                    "501",
-                ):
-                    raise
-                found["conditions"] = False
-                body.seek(0)
-                self._put_object(key, body, WriteOptions(options.parameters))
-                return
-        found["conditions"] = False
+            raise _taken("PutObject")
+        self._put_object(key, body, options)
+        if "conditions" in found:
+            return
+        body.seek(0)
+        try:
+            self._put_object(key, body, options)
+        except exceptions.ClientError as error:
+            if _MEANINGS.get(_code(error)) is not FileExistsError:
+                raise
+            found["conditions"] = True
+        else:
+            found["conditions"] = False
 
     # Options
 
@@ -968,7 +983,7 @@ class _Parts:
             # What the parts are checked with must be said at the start.
             self._parameters.setdefault("ChecksumAlgorithm", "CRC32")
         self._key = key
-        self._conditions = _conditions(options)
+        self._options = options
         self._done: dict[int, dict[str, Any]] = {}
         self._upload_id = self._client.create_multipart_upload(**self._arguments("CreateMultipartUpload"))["UploadId"]
 
@@ -983,9 +998,10 @@ class _Parts:
     def complete(self) -> None:
         arguments = self._arguments("CompleteMultipartUpload")
         parts = {"Parts": [self._done[number] for number in sorted(self._done)]}
-        self._client.complete_multipart_upload(
-            MultipartUpload=parts, UploadId=self._upload_id, **arguments, **self._conditions
+        complete = functools.partial(
+            self._client.complete_multipart_upload, MultipartUpload=parts, UploadId=self._upload_id, **arguments
         )
+        self._storage._conditionally(self._key, self._options, complete)
 
     def abort(self) -> None:
         arguments = self._arguments("AbortMultipartUpload")
@@ -1004,8 +1020,14 @@ def _known(parameters: Mapping[str, Any], client: Any) -> dict[str, Any]:
     return dict(parameters)
 
 
+def _taken(operation: str) -> Exception:
+    return exceptions.ClientError({"Error": {"Code": "PreconditionFailed", "Message": "It is there"}}, operation)
+
+
 def _conditions(options: WriteOptions) -> dict[str, str]:
-    conditions = {"IfMatch": options.if_match, "IfNoneMatch": "*" if options.create_only else None}
+    # Without its quotes, as S3's own examples have it; Ceph takes it no other way.
+    etag = (options.if_match or "").strip('"')
+    conditions = {"IfMatch": etag, "IfNoneMatch": "*" if options.create_only else ""}
     return {name: value for name, value in conditions.items() if value}
 
 
@@ -1019,6 +1041,13 @@ def _stat_of(answer: Mapping[str, Any]) -> Stat:
         content_type=answer.get("ContentType"),
         content_encoding=answer.get("ContentEncoding"),
     )
+
+
+def _answer_beyond(error: Any) -> dict[str, Any]:
+    """Return the answer to a range after the end, whose size S3 tells in the one place and its likes in the other."""
+    headers = error.response["ResponseMetadata"]["HTTPHeaders"]
+    size = error.response["Error"].get("ActualObjectSize") or headers.get("content-range", "").rpartition("/")[2]
+    return {"Body": io.BytesIO(), "ContentLength": int(size or 0)}
 
 
 def _entries(page: Mapping[str, Any]) -> Iterator[Entry]:

@@ -39,10 +39,9 @@ class QuerySigner:
         query = ""
         if parameters:
             named = self._query_names
-            if not parameters.keys() <= named.keys():
-                return None
-            pairs = sorted((named[name], quote(str(value), safe="-_.~")) for name, value in parameters.items())
-            query = "&".join(f"{name}={value}" for name, value in pairs)
+            if not parameters.keys() <= named.keys() or not all(isinstance(item, str) for item in parameters.values()):
+                return None  # botocore knows how to write it, or refuses it
+            query = "&".join(f"{named[name]}={quote(value, safe='-_.~')}" for name, value in parameters.items())
         now = int(time.time())
         asked, sign = self._latest
         if asked != (now, seconds, window):  # a page's links are made within a second or two
@@ -110,7 +109,7 @@ class _Scope:
         def sign(key: str, more: str) -> str:
             path = start + quote(key, safe="/~")
             # Names in lower case come after those of the signature in the alphabet, and before them in the URL.
-            after, before = (f"&{more}", f"{more}&") if more else ("", "")
+            after, before = (f"&{'&'.join(sorted(more.split('&')))}", f"{more}&") if more else ("", "")
             digest = hashlib.sha256(f"GET\n{path}\n{signed_query}{after}{headers}".encode()).hexdigest()
             signature = hmac.digest(signing_key, f"{to_sign}{digest}".encode(), "sha256").hex()
             return f"{origin}{path}?{before}{tail}{signature}"
