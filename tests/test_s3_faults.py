@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -478,7 +479,9 @@ class DeadNetwork:
 )
 @pytest.mark.parametrize("deed", VERBS)
 def test_dead_server_is_an_error_within_a_minute(monkeypatch, deed, error, seconds, most_tries):
-    storage = S3Storage(bucket_name="bucket", endpoint_url="http://dead.invalid", access_key="a", secret_key="b")
+    # A client of its own: the quota of retries of a shared one is soon used up.
+    endpoint = f"http://{uuid.uuid4()}.invalid"
+    storage = S3Storage(bucket_name="bucket", endpoint_url=endpoint, access_key="a", secret_key="b")
     storage.parts_at_once = 0
     network = DeadNetwork(monkeypatch, error, seconds)
     with pytest.raises((ConnectionError, TimeoutError)):

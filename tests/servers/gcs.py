@@ -74,7 +74,8 @@ class FakeGCS(Server):
             "log-level": "warn",
         }
         arguments = [f"-{option}={value}" for option, value in options.items()]
-        self._spawn(str(program()), *arguments, log="fake-gcs-server.log")
+        # It writes times in its own zone, and the SDK reads UTC only.
+        self._spawn("env", "TZ=UTC", str(program()), *arguments, log="fake-gcs-server.log")
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + READY_TIMEOUT

@@ -1,0 +1,178 @@
+"""Google's services beside its storage, as far as a storage speaks to them: access tokens and signatures by IAM."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import threading
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest import mock
+from urllib.parse import parse_qs
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from google.oauth2 import service_account
+
+from .process import HOST
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+ACCOUNT = "storage@test-project.iam.gserviceaccount.com"
+TOKEN = "ya29.token-of-the-test"
+
+
+@functools.cache
+def private_key() -> rsa.RSAPrivateKey:
+    """Return the key of the account, made anew in each run."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@functools.cache
+def private_pem() -> str:
+    """Return that key as a service account's JSON file has it."""
+    form = serialization.PrivateFormat.PKCS8
+    return private_key().private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
+
+
+def sign(message: bytes) -> bytes:
+    """Return the account's signature of ``message``."""
+    return private_key().sign(message, padding.PKCS1v15(), hashes.SHA256())
+
+
+def verify(signature: bytes, message: bytes) -> None:
+    """Raise InvalidSignature unless the account has signed ``message``."""
+    private_key().public_key().verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
+
+
+class Request(NamedTuple):
+    """What came in."""
+
+    method: str
+    path: str  # as sent: quoted, with the query
+    headers: Mapping[str, str]  # whatever the case of a name
+    body: bytes
+
+
+class Answer(NamedTuple):
+    """What goes out."""
+
+    status: int = 200
+    body: bytes | dict[str, Any] = b""  # a dict goes as JSON
+    headers: dict[str, str] = {}
+
+
+class Scripted:
+    """An HTTP server that answers as ``script(request)`` says; ``with Scripted(script) as server``.
+
+    A script that raises ConnectionError breaks the connection off.
+    """
+
+    def __init__(self, script: Callable[[Request], Answer]):
+        self.requests: list[Request] = []
+        self.script = script
+        self._server = _HTTPServer((HOST, 0), functools.partial(_Handler, self))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="scripted", daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self._server.server_address[1]}"
+
+    @property
+    def methods(self) -> list[str]:
+        return [request.method for request in self.requests]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class Google(Scripted):
+    """Give out tokens, and sign as IAM does.
+
+    ``refusals`` maps the end of a path to the answer that refuses it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(self._answer)
+        self.refusals: dict[str, Answer] = {}
+        # google-auth asks a host of Google's, in the background, where an account may act.
+        self._asking = mock.patch.object(
+            service_account.Credentials, "_is_regional_access_boundary_lookup_required", lambda _: False, create=True
+        )
+
+    def __enter__(self) -> Self:
+        self._asking.start()
+        return super().__enter__()
+
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__(*exc)
+        self._asking.stop()
+
+    def key(self, **changes: str) -> dict[str, str]:
+        """Return the content of a JSON file of the account's credentials."""
+        return {
+            "type": "service_account",
+            "project_id": "test-project",
+            "private_key_id": "1",
+            "private_key": private_pem(),
+            "client_email": ACCOUNT,
+            "token_uri": f"{self.url}/token",
+            **changes,
+        }
+
+    def refused_key(self) -> dict[str, str]:
+        """Return a JSON file for which no token is given."""
+        return self.key(token_uri=f"{self.url}/refused-token")
+
+    def _answer(self, request: Request) -> Answer:
+        for ending, refusal in self.refusals.items():
+            if request.path.endswith(ending):
+                return refusal
+        if request.path == "/token" and "assertion" in parse_qs(request.body.decode()):
+            return Answer(200, {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"})
+        if request.path.endswith(f"/serviceAccounts/{ACCOUNT}:signBlob"):
+            message = base64.b64decode(json.loads(request.body)["payload"])
+            return Answer(200, {"keyId": "1", "signedBlob": base64.b64encode(sign(message)).decode()})
+        return Answer(400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."})
+
+
+class _HTTPServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, scripted: Scripted, *arguments: Any):
+        self._scripted = scripted
+        super().__init__(*arguments)
+
+    def _handle(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        request = Request(self.command, self.path, self.headers, body)
+        self._scripted.requests.append(request)
+        try:
+            status, answer, headers = self._scripted.script(request)
+        except ConnectionError:
+            self.close_connection = True
+            return
+        data = json.dumps(answer).encode() if isinstance(answer, dict) else answer
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_DELETE = do_GET = do_PATCH = do_POST = do_PUT = _handle
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
