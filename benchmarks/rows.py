@@ -193,10 +193,10 @@ def make_rows(sizes: Sizes, files: dict[str, Any]) -> list[Row]:
             (ratio(0.9), Goal("second_thread", 0.001))),
         Row("f", "8 more threads", "local", "more_threads", (peak(2),), {"count": 8}),
         # Many objects
-        Row("g", f"listdir of {sizes.short_list:,}", "local", "listdir", (ratio(0.25),), {"count": sizes.short_list},
+        Row("g", f"listdir of {sizes.short_list:,}", "local", "listdir", (ratio(0.5),), {"count": sizes.short_list},
             options={"bucket_name": "short-list"}),
         Row("g", f"listdir of {sizes.long_list:,}", "local", "listdir",
-            (ratio(0.25), peak(60, "L-07"), requests(sizes.long_list // 1000 + 5, "L-07")),
+            (ratio(0.5), peak(60, "L-07"), requests(sizes.long_list // 1000 + 5, "L-07")),
             {"count": sizes.long_list}, options={"bucket_name": "long-list"}, runs=1),
         Row("L-07", f"walk() of {sizes.long_list:,}", "local", "walk",
             (peak(8), requests(sizes.long_list // 1000 + 5)), {"count": sizes.long_list}, peer=None,

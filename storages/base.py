@@ -43,7 +43,7 @@ class BaseStorage(StorageMixin, Storage):
     part_size = 8 * MIB  # bytes of one part of a long write; what is shorter is written in one request
     parts_at_once = 4  # parts on their way at a time; 0 sends each in the writing thread
     ranges_at_once = 10  # ranges on their way at a time in a sequential read
-    read_ahead = 40 * MIB  # bytes that a sequential read may hold
+    read_ahead = 20 * MIB  # bytes that a sequential read may hold
     spool_limit = 8 * MIB  # bytes in memory of what can only be written or read whole
 
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:

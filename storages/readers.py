@@ -26,7 +26,7 @@ SHORT_RANGE = 64 * KIB
 TAIL = 512 * KIB
 # A parser that stops early must not pay for read-ahead, so it starts after a run of this length, doubling its window.
 RUN = FIRST_RANGE // 2
-LARGEST_WINDOW = 4 * MIB
+LARGEST_WINDOW = 2 * MIB
 # Pieces of a read() of all that is left.
 READALL_RANGE = 8 * MIB
 # A broken answer is asked for again as long as this much time has not gone by: a stalled server is not asked twice.
@@ -41,7 +41,7 @@ class RangeReader(io.RawIOBase):
     most ``ahead`` bytes and two blocks, whatever the object's size.
     """
 
-    def __init__(self, fetch: Callable[[int, int, str | None], Body], *, depth: int = 10, ahead: int = 40 * MIB):
+    def __init__(self, fetch: Callable[[int, int, str | None], Body], *, depth: int = 10, ahead: int = 20 * MIB):
         self._fetch = fetch
         self._etag: str | None = None  # of the first answer; all later ones must be of the same object
         self._depth = depth
@@ -128,7 +128,7 @@ class RangeReader(io.RawIOBase):
             start, end, coming = self._pending.popleft()
             if start <= self._position < end:
                 self._keep(start, coming.result())
-                self._wanted_depth = min(self._wanted_depth + 1, self._depth)
+                self._wanted_depth = min(self._wanted_depth * 2, self._depth)
                 return self._blocks[-1]
             coming.cancel()
         start, end = self._position, self._position + max(wanted, SHORT_RANGE)

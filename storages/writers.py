@@ -80,7 +80,7 @@ class Writer(io.BufferedIOBase):
 class PartWriter(Writer):
     """Send a long write in parts, several at a time; a short one is a single ``put(body)`` at the end.
 
-    ``start()`` begins a PartUpload. Memory is at most ``depth + 2`` parts of ``part_size`` bytes.
+    ``start()`` begins a PartUpload. Memory is ``depth + 1`` parts of ``part_size`` bytes, used again and again.
     """
 
     def __init__(
@@ -97,7 +97,8 @@ class PartWriter(Writer):
         self._depth = depth
         self._upload: PartUpload | None = None
         self._number = 0
-        self._sending: deque[Future[None]] = deque()
+        self._sending: deque[tuple[Future[None], io.BytesIO]] = deque()
+        self._sent: list[io.BytesIO] = []
         self._part = io.BytesIO()
         self._position = 0
 
@@ -123,16 +124,26 @@ class PartWriter(Writer):
     def _send(self) -> None:
         if self._upload is None:
             self._upload = self._start()
-        body, self._part = self._part, io.BytesIO()
+        body = self._part
+        body.truncate()  # used before, it may hold more
         body.seek(0)
         self._number += 1
-        if not self._depth:
+        depth = max(self._depth * self._part_size // self._size_of_next(), min(1, self._depth))
+        if depth:
+            self._wait(depth - 1)
+            self._sending.append((process.submit(self._upload.send, self._number, body), body))
+        else:
             self._upload.send(self._number, body)
-            return
-        depth = max(self._depth * self._part_size // self._size_of_next(), 1)
-        while len(self._sending) >= depth:
-            self._sending.popleft().result()
-        self._sending.append(process.submit(self._upload.send, self._number, body))
+            self._sent.append(body)
+        self._part = self._sent.pop() if self._sent else io.BytesIO()
+        self._part.seek(0)
+
+    def _wait(self, most: int) -> None:
+        """Wait until at most so many parts are on their way."""
+        while len(self._sending) > most:
+            sending, body = self._sending.popleft()
+            sending.result()
+            self._sent.append(body)
 
     def _publish(self) -> None:
         if self._upload is None:
@@ -140,17 +151,20 @@ class PartWriter(Writer):
             self._put(self._part)
         else:
             self._send()
-            while self._sending:
-                self._sending.popleft().result()
+            self._wait(0)
             self._upload.complete()
+        self._free()
+
+    def _free(self) -> None:
         self._part = io.BytesIO()
+        self._sent.clear()
+        self._sending.clear()
 
     def _give_up(self) -> None:
-        self._part = io.BytesIO()
+        on_their_way = [sending for sending, _ in self._sending if not sending.cancel()]
+        self._free()
         if self._upload is None:
             return
-        on_their_way = [part for part in self._sending if not part.cancel()]
-        self._sending.clear()
         try:
             wait([process.submit(_abort, self._upload, on_their_way)], ABORT_SECONDS)
         except RuntimeError:  # the interpreter is going down and starts no more work

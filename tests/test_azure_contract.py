@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import urllib.request
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from django.contrib.staticfiles.storage import ManifestFilesMixin
 from storages.backends.azure_storage import AzureStorage
 from storages.testing import StorageContract, Wire
 from storages.testing.cases import contract
+from storages.testing.reading import fill
 from storages.testing.serving import URL_NAMES
 from tests.conftest import running
 from tests.servers.azurite import Azurite
@@ -27,7 +29,10 @@ class CorruptingProxy(Proxy):
 
 
 class StaticAzureStorage(AzureStorage):
-    overwrite_files = True
+    """Static files: replaced by every collectstatic, and under URLs that stay."""
+
+    def __init__(self, **options):
+        super().__init__(**{**options, "expiration_secs": None})
 
 
 class ManifestAzureStorage(ManifestFilesMixin, StaticAzureStorage):
@@ -109,7 +114,30 @@ class AzureContract(StorageContract):
             wire.headers.extend(exchange.headers for exchange in seen)
             wire.received += seen.downloaded
 
-    # Azure's URLs hold the container, and its answers to PUT and DELETE are 201 and 202.
+    # Azure's URLs hold the container, its answers to PUT and DELETE are 201 and 202, and a batch has 256 requests.
+
+    @contract("C-122")
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "BREW"])
+    def test_url_signs_the_declared_methods_only(self, storage, method):
+        self.save(storage, "a.txt")
+        if method not in storage.capabilities.presign:
+            with pytest.raises(ValueError):
+                storage.url("a.txt", http_method=method)
+            return
+        url = storage.url("a.txt", http_method=method)
+        headers = {"x-ms-blob-type": "BlockBlob"} if method == "PUT" else {}
+        request = urllib.request.Request(url, b"put" if method == "PUT" else None, headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert answer.status // 100 == 2
+
+    @contract("C-148")
+    def test_many_deletes_go_in_batches(self, storage):
+        names = [f"many/{number:03}.txt" for number in range(600)]
+        fill(storage, [*names, "kept.txt"])
+        with self.count_requests(storage) as wire:
+            storage.delete_many(names)
+        assert wire.requests == ["POST"] * 3
+        assert [entry.name for entry in storage.walk()] == ["kept.txt"]
 
     @pytest.mark.parametrize("name", URL_NAMES.values())
     @contract("C-133")

@@ -418,6 +418,9 @@ class S3Storage(CompressStorageMixin, BaseStorage):
     def _create_session(self) -> Any:
         """Return the boto3 Session; a subclass may make its own. Keys that were not given are found by boto3."""
         session = botocore_session.Session()
+        # The models of S3 are megabytes, the same for all.
+        loader = process.shared("botocore loader", lambda: session.get_component("data_loader"))
+        session.register_component("data_loader", loader)
         # Half of the time of a listing is dateutil on timestamps that are all alike.
         session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_parse_time)
         if self.session_profile:
@@ -510,8 +513,11 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         except exceptions.ClientError as error:
             if _code(error) not in ("416", "InvalidRange"):
                 raise
-            # The object ends before the range; an empty one before any range at all.
-            return _Body(_answer_beyond(error))
+            # The object ends before the range; an empty one before any range at all, and then nothing is said of it.
+            if start:
+                return _Body(_answer_beyond(error))
+            del arguments["Range"]
+            return _Body(self.client.get_object(**arguments))
         if body.etag_may_be_md5 and "Range" in arguments and self._verifies():
             del arguments["Range"]
             return _VerifiedBody(body, functools.partial(self.client.get_object, **arguments), self._connect("found"))

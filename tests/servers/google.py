@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import json
 import threading
@@ -10,10 +11,12 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from google.auth import compute_engine, iam
+from google.auth.compute_engine import _metadata
 from google.oauth2 import service_account
 
 from .process import HOST
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
 
 ACCOUNT = "storage@test-project.iam.gserviceaccount.com"
 TOKEN = "ya29.token-of-the-test"
+METADATA: dict[str, bytes | dict[str, Any]] = {
+    "instance/service-accounts/default/": {"email": ACCOUNT, "scopes": []},
+    "instance/service-accounts/default/token": {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"},
+    "universe/universe-domain": b"googleapis.com",
+}
 
 
 @functools.cache
@@ -96,7 +104,7 @@ class Scripted:
 
 
 class Google(Scripted):
-    """Give out tokens, and sign as IAM does.
+    """Give out tokens, as Google and as the metadata server of a machine, and sign as IAM does.
 
     ``refusals`` maps the end of a path to the answer that refuses it.
     """
@@ -104,18 +112,21 @@ class Google(Scripted):
     def __init__(self) -> None:
         super().__init__(self._answer)
         self.refusals: dict[str, Answer] = {}
-        # google-auth asks a host of Google's, in the background, where an account may act.
-        self._asking = mock.patch.object(
-            service_account.Credentials, "_is_regional_access_boundary_lookup_required", lambda _: False, create=True
-        )
+        self._patches = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        self._asking.start()
+        for cls in (service_account.Credentials, compute_engine.Credentials):
+            # google-auth asks a host of Google's, in the background, where an account may act.
+            asks = "_is_regional_access_boundary_lookup_required"
+            self._patches.enter_context(mock.patch.object(cls, asks, lambda _: False, create=True))
+        host = self.url.removeprefix("http://")
+        self._patches.enter_context(mock.patch.object(_metadata, "_GCE_METADATA_HOST", host))
+        self._patches.enter_context(mock.patch.object(iam, "_IAM_SIGN_ENDPOINT", f"{self.url}/{{}}:signBlob"))
         return super().__enter__()
 
     def __exit__(self, *exc: object) -> None:
         super().__exit__(*exc)
-        self._asking.stop()
+        self._patches.close()
 
     def key(self, **changes: str) -> dict[str, str]:
         """Return the content of a JSON file of the account's credentials."""
@@ -139,7 +150,11 @@ class Google(Scripted):
                 return refusal
         if request.path == "/token" and "assertion" in parse_qs(request.body.decode()):
             return Answer(200, {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"})
-        if request.path.endswith(f"/serviceAccounts/{ACCOUNT}:signBlob"):
+        if request.path.startswith("/computeMetadata/"):
+            return Answer(
+                200, METADATA[urlsplit(request.path).path.rpartition("/v1/")[2]], {"Metadata-Flavor": "Google"}
+            )
+        if request.path == f"/{ACCOUNT}:signBlob":
             message = base64.b64decode(json.loads(request.body)["payload"])
             return Answer(200, {"keyId": "1", "signedBlob": base64.b64encode(sign(message)).decode()})
         return Answer(400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."})
