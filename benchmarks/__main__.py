@@ -71,11 +71,12 @@ def _wanted(row, only):
 def _measure_rows(rows, park, python, runs, options):
     lines, figures = [], {}
     for row in rows:
+        started = time.monotonic()
         results = _measure(row, park, python, runs, options.sides.split(","))
         figures[row.title] = results.get("ours", {})
         made = report.make_lines(row, results, figures)
         lines += made
-        print(*("  ".join(line.cells) for line in made), sep="\n", file=sys.stderr, flush=True)
+        print(f"{row.id}: {row.title} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True)
         if options.log:
             print(*results.get("ours", {}).get("log", ()), sep="\n", file=sys.stderr)
     return lines
@@ -184,7 +185,7 @@ def _make_files(directory, sizes):
 def _remarks(floor, seconds, quick):
     names = ("Django", "boto3", "urllib3")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
-    mode = " with --quick" if quick else ""
+    mode = " with --quick, while the ratios are those for the full sizes" if quick else ""
     rates = ", ".join(f"{name} {rate}" for name, rate in floor.items())
     return [
         f"Python {platform.python_version()}, {versions}, django-storages {PEER_VERSION}.",

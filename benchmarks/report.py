@@ -21,7 +21,10 @@ NAMES = {
     "slowest": "slowest verb",
     "hanging": "verbs hanging",
     "warnings": "pool warnings",
-    "files": "temporary files",
+    "descriptors": "descriptors left open",
+    "threads": "threads left over",
+    "workers": "shared workers",
+    "files": "temporary files left",
 }
 
 

@@ -225,7 +225,7 @@ def make_rows(sizes: Sizes, files: dict[str, Any]) -> list[Row]:
             (moved(8 * MIB), Goal("seconds", 0.2)), {"name": "huge.bin", "count": 1}),
         Row("L-05", f"32 threads × {sizes.load_files} files, SeaweedFS", "seaweedfs", "threads_on_one_storage",
             (Goal("errors", 0, hard=True), Goal("wrong", 0, hard=True), Goal("descriptors", 32, hard=True),
-             Goal("threads", 0, hard=True), Goal("files", 0, hard=True)),
+             Goal("threads", 0, hard=True), Goal("workers", 32, hard=True), Goal("files", 0, hard=True)),
             {"threads": 32, "count": sizes.load_files}, runs=1),
         Row("L-06", f"8 writers × {sizes.rounds} rounds on one name, SeaweedFS", "seaweedfs", "writers_on_one_name",
             (Goal("lost", 0, hard=True),), {"writers": 8, "rounds": sizes.rounds}, options=keep, runs=1),

@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 PEER_VERSION = "1.14.6"
 KIB, MIB = 1024, 1024**2
 PIECE = 64 * KIB
+WORKERS = "storages_"  # how the names of our shared worker threads begin
 
 
 def scenario(function=None, *, cold=False):
@@ -496,7 +497,8 @@ def threads_on_one_storage(run, threads, count):
 def _open_things(directory):
     return {
         "descriptors": len(os.listdir("/proc/self/fd")),
-        "threads": sum(not thread.name.startswith("storages_") for thread in threading.enumerate()),  # less the pool's
+        "threads": sum(not thread.name.startswith(WORKERS) for thread in threading.enumerate()),
+        "workers": sum(thread.name.startswith(WORKERS) for thread in threading.enumerate()),
         "files": len(os.listdir(directory)),
     }
 

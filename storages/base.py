@@ -28,8 +28,8 @@ from storages.files import StorageFile
 from storages.mixin import StorageMixin
 from storages.names import clean_name, shorten
 from storages.readers import MIB, RangeFile, RangeReader, Unzipped
-from storages.streams import Spool, chunks_of, gzipped, read_chunks, reader, taken
-from storages.writers import GzipWriter, PartWriter, SpoolWriter, Writer
+from storages.streams import Spool, chunks_of, file_on_disk, gzipped, read_chunks, reader, taken
+from storages.writers import GzipWriter, PartWriter, SpoolWriter, Writer, send_file
 
 # Tries at a free name before save() gives up: each adds seven random characters, so a second one is rare.
 _MOST_NAMES = 100
@@ -41,9 +41,10 @@ class BaseStorage(StorageMixin, Storage):
     file_class: type[StorageFile] = StorageFile
 
     part_size = 8 * MIB  # bytes of one part of a long write; what is shorter is written in one request
-    parts_at_once = 4  # parts on their way at a time; 0 sends each in the writing thread
-    ranges_at_once = 10  # ranges on their way at a time in a sequential read
-    read_ahead = 20 * MIB  # bytes that a sequential read may hold
+    parts_at_once = 3  # parts on their way at a time; 0 sends each in the writing thread
+    file_parts_at_once = 10  # the same for a file on disk, whose parts take no memory
+    ranges_at_once = 12  # ranges on their way at a time in a sequential read
+    read_ahead = 24 * MIB  # bytes that a sequential read may hold
     spool_limit = 8 * MIB  # bytes in memory of what can only be written or read whole
 
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
@@ -151,8 +152,22 @@ class BaseStorage(StorageMixin, Storage):
         """Store ``content`` under exactly ``name``; FileExistsError where that is taken and overwriting is off."""
         key = self._file_key(name)
         options = self._options(key, content, create_only=not self._role("overwrite"))
+        on_disk = file_on_disk(content)
+        if (
+            on_disk
+            and on_disk[1] > self.part_size
+            and self.capabilities.parts
+            and not self._compresses(options.parameters)
+        ):
+            self._write_file(name, key, on_disk, options)
+            return clean_name(name)
         stored = self._write(name, key, chunks_of(content), options)
         return self._name(stored) if stored else clean_name(name)
+
+    def _write_file(self, name: str, key: str, on_disk: tuple[int, int], options: WriteOptions) -> None:
+        start = functools.partial(self._start, name, key, options)
+        depth = self.file_parts_at_once if self.parts_at_once else 0
+        send_file(start, *on_disk, part_size=self.part_size, depth=depth)
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
         """Return ``name`` cut to ``max_length`` where overwriting is on, else a free name like it."""
@@ -353,12 +368,13 @@ class BaseStorage(StorageMixin, Storage):
             return self._put(key, body, options)
 
     def _part_writer(self, name: str, key: str, options: WriteOptions, part_size: int | None = None) -> PartWriter:
-        def start() -> PartUpload:
-            with self._translating(name):
-                return _TranslatingUpload(self, name, options, self._start_parts(key, options))
-
+        start = functools.partial(self._start, name, key, options)
         put = functools.partial(self._put_whole, name, key, options)
         return PartWriter(put, start, part_size=part_size or self.part_size, depth=self.parts_at_once)
+
+    def _start(self, name: str, key: str, options: WriteOptions) -> PartUpload:
+        with self._translating(name):
+            return _TranslatingUpload(self, name, options, self._start_parts(key, options))
 
     def _writer(self, name: str, kind: str, part_size: int | None = None) -> tuple[Writer, Stat | None]:
         """Return a writer for a mode other than ``r``, and what is known of the object. For StorageFile."""

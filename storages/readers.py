@@ -27,6 +27,8 @@ TAIL = 512 * KIB
 # A parser that stops early must not pay for read-ahead, so it starts after a run of this length, doubling its window.
 RUN = FIRST_RANGE // 2
 LARGEST_WINDOW = 2 * MIB
+# What is taken from the connection at a time.
+READ_SIZE = 256 * KIB
 # Pieces of a read() of all that is left.
 READALL_RANGE = 8 * MIB
 # A broken answer is asked for again as long as this much time has not gone by: a stalled server is not asked twice.
@@ -41,20 +43,19 @@ class RangeReader(io.RawIOBase):
     most ``ahead`` bytes and two blocks, whatever the object's size.
     """
 
-    def __init__(self, fetch: Callable[[int, int, str | None], Body], *, depth: int = 10, ahead: int = 20 * MIB):
+    def __init__(self, fetch: Callable[[int, int, str | None], Body], *, depth: int = 12, ahead: int = 24 * MIB):
         self._fetch = fetch
         self._etag: str | None = None  # of the first answer; all later ones must be of the same object
         self._depth = depth
         self._most_ahead = ahead
-        self._pending: deque[tuple[int, int, Future[bytes]]] = deque()  # (start, end, bytes)
-        self._blocks: deque[tuple[int, bytes]] = deque(maxlen=3)  # (start, bytes), the newest last
+        self._pending: deque[tuple[int, int, Future[memoryview]]] = deque()  # (start, end, bytes)
+        self._blocks: deque[tuple[int, memoryview]] = deque()  # (start, bytes), the newest last
+        self._spare: list[bytearray] = []  # buffers of large blocks, to be filled again
         self._position = 0
         self._start_run()
-        stat, first = self._whole(0, FIRST_RANGE)
-        if stat is None:
-            raise TypeError("A backend with ranges must give a Stat with each")
-        self.stat, self._size, self._etag = stat, stat.size, stat.etag
-        self._blocks.append((0, first))
+        self.stat, first = self._first()
+        self._size, self._etag = self.stat.size, self.stat.etag
+        self._blocks.append((0, memoryview(first)))
 
     def readable(self) -> bool:
         return True
@@ -83,7 +84,7 @@ class RangeReader(io.RawIOBase):
             return 0
         start, block = self._block(len(target))
         offset = self._position - start
-        piece = memoryview(block)[offset : offset + len(target)]
+        piece = block[offset : offset + len(target)]
         target[: len(piece)] = piece
         self._position += len(piece)
         self._run += len(piece)
@@ -96,11 +97,11 @@ class RangeReader(io.RawIOBase):
         start, position = self._blocks[-1][0], self._position
         if start == 0 and len(self._blocks[-1][1]) == self._size:
             self._position = max(self._size, position)
-            return self._blocks[-1][1][position:]
+            return bytes(self._blocks[-1][1][position:])
         if not self._run and 0 < self._size - position <= TAIL and not self._kept():
             start, block = self._block(self._size - position)  # all of the tail, which is asked for again
             self._position = self._size
-            return block[position - start :]
+            return bytes(block[position - start :])
         self._drop_pending()
         self._position = max(self._size, position)
         return self._gather(position, self._size)
@@ -109,6 +110,7 @@ class RangeReader(io.RawIOBase):
         if not self.closed:
             self._drop_pending()
             self._blocks.clear()
+            self._spare.clear()
         super().close()
 
     def _check_open(self) -> None:
@@ -120,7 +122,7 @@ class RangeReader(io.RawIOBase):
         self._window = FIRST_RANGE
         self._wanted_depth = min(1, self._depth)
 
-    def _block(self, wanted: int) -> tuple[int, bytes]:
+    def _block(self, wanted: int) -> tuple[int, memoryview]:
         """Return the block that holds the position: kept, on its way, or fetched now."""
         if kept := self._kept():
             return kept
@@ -140,16 +142,18 @@ class RangeReader(io.RawIOBase):
         self._keep(start, self._range(start, end))
         return self._blocks[-1]
 
-    def _kept(self) -> tuple[int, bytes] | None:
+    def _kept(self) -> tuple[int, memoryview] | None:
         for start, block in reversed(self._blocks):
             if start <= self._position < start + len(block):
                 return start, block
         return None
 
-    def _keep(self, start: int, block: bytes) -> None:
+    def _keep(self, start: int, block: memoryview) -> None:
         # Two large blocks at the most: together with what is on its way they are the memory that a reader costs.
-        while sum(len(kept) for _, kept in self._blocks) > LARGEST_WINDOW:
-            self._blocks.popleft()
+        while len(self._blocks) > 2 or sum(len(kept) for _, kept in self._blocks) > LARGEST_WINDOW:
+            _, old = self._blocks.popleft()
+            if isinstance(old.obj, bytearray) and len(old.obj) == LARGEST_WINDOW:
+                self._spare.append(old.obj)
         self._blocks.append((start, block))
 
     def _read_ahead(self, after: int) -> None:
@@ -159,7 +163,8 @@ class RangeReader(io.RawIOBase):
             end = min(start + self._window, self._size)
             if ahead + end - start > self._most_ahead:
                 return
-            self._pending.append((start, end, process.submit(self._range, start, end)))
+            buffer = self._spare.pop() if self._spare and self._window == LARGEST_WINDOW else None
+            self._pending.append((start, end, process.submit(self._range, start, end, buffer)))
             ahead += end - start
             start = end
             self._window = min(self._window * 2, LARGEST_WINDOW)
@@ -169,18 +174,22 @@ class RangeReader(io.RawIOBase):
             coming.cancel()
         self._pending.clear()
 
-    def _range(self, start: int, end: int) -> bytes:
-        return self._whole(start, end)[1]
+    def _range(self, start: int, end: int, buffer: bytearray | None = None) -> memoryview:
+        block = memoryview(bytearray(end - start) if buffer is None else buffer)[: end - start]
+        self._fill(block[:], start)
+        return block
 
-    def _whole(self, start: int, end: int) -> tuple[Stat | None, bytes]:
-        """Fetch one range into memory; asked for again when the answer breaks off."""
+    def _first(self) -> tuple[Stat, bytes]:
+        """Fetch the first range, which tells the size; asked for again when the answer breaks off."""
         for left in reversed(range(RETRIES + 1)):
             started = time.monotonic()
-            body = self._fetch(start, end, self._etag)
+            body = self._fetch(0, FIRST_RANGE, None)
+            if body.stat is None:
+                raise TypeError("A backend with ranges must give a Stat with each")
             with contextlib.closing(body):
                 try:
                     block = body.read()
-                    _check_length(block, (min(end, body.stat.size) if body.stat else end) - start)
+                    _check_length(block, min(FIRST_RANGE, body.stat.size))
                     return body.stat, block
                 except Exception:
                     if not left or time.monotonic() - started > RETRY_SECONDS:
@@ -196,7 +205,7 @@ class RangeReader(io.RawIOBase):
         whole.write(b"\0")
         with whole.getbuffer() as view:
             position = start
-            for kept_at, block in sorted(self._blocks):
+            for kept_at, block in sorted(self._blocks, key=lambda kept: kept[0]):
                 if kept_at <= position < kept_at + len(block):
                     piece = block[position - kept_at : end - kept_at]
                     view[position - start : position - start + len(piece)] = piece
@@ -219,6 +228,7 @@ class RangeReader(io.RawIOBase):
         return whole.getvalue()  # shares the buffer: no second copy
 
     def _fill(self, target: memoryview, start: int) -> None:
+        """Fetch a range into ``target``, which is released; an answer that breaks off is taken up where it ended."""
         with target:
             done, tries = 0, 0
             while done < len(target):
@@ -226,7 +236,7 @@ class RangeReader(io.RawIOBase):
                 body = self._fetch(start + done, start + len(target), self._etag)
                 with contextlib.closing(body):
                     try:
-                        for chunk in read_chunks(body, MIB):
+                        for chunk in read_chunks(body, READ_SIZE):
                             target[done : done + len(chunk)] = chunk
                             done += len(chunk)
                         _check_length(target[:done], len(target))

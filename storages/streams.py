@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
+import stat
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+from django.core.files.base import File
 
 CHUNK_SIZE = 64 * 1024  # bytes; Django's File.DEFAULT_CHUNK_SIZE
 
@@ -27,6 +31,52 @@ def chunks_of(content: Any) -> Iterator[bytes]:
     for chunk in content.chunks():
         if chunk:
             yield chunk.encode() if isinstance(chunk, str) else bytes(chunk)
+
+
+def file_on_disk(content: Any) -> tuple[int, int] | None:
+    """Return descriptor and size of the file on disk that a Django File shows whole, or None where it is not that."""
+    if not hasattr(os, "pread") or getattr(type(content), "chunks", None) is not File.chunks:
+        return None
+    file = content
+    while isinstance(file, (File, tempfile._TemporaryFileWrapper)):
+        file = file.file
+    if type(file) not in (io.BufferedReader, io.BufferedRandom) or type(file.raw) is not io.FileIO or file.closed:
+        return None  # a text file, a decompressing one: its bytes are not those on disk
+    file.flush()
+    status = os.fstat(file.fileno())
+    return (file.fileno(), status.st_size) if stat.S_ISREG(status.st_mode) else None
+
+
+class FileSlice(io.RawIOBase):
+    """A seekable readable of ``size`` bytes of an open file from ``start``, which moves nobody else's position."""
+
+    def __init__(self, descriptor: int, start: int, size: int):
+        self._descriptor = descriptor
+        self._start = start
+        self._size = size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    seekable = readable
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(base + offset, 0)
+        return self._position
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(self._size - self._position, 0)
+        wanted = left if size is None or size < 0 else min(size, left)
+        data = os.pread(self._descriptor, wanted, self._start + self._position)
+        if wanted and not data:
+            raise OSError("The file became shorter while it was sent")
+        self._position += len(data)
+        return data
 
 
 def gzip_packer(level: int = _GZIP_LEVEL) -> Any:

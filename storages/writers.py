@@ -7,11 +7,11 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from typing import Any
+from typing import Any, BinaryIO
 
 from storages import process
 from storages.contract import PartUpload
-from storages.streams import Spool, gzip_packer, read_chunks
+from storages.streams import FileSlice, Spool, gzip_packer, read_chunks
 
 logger = logging.getLogger("storages")
 
@@ -20,6 +20,7 @@ ABORT_SECONDS = 10
 # After so many the parts double, so that the ten thousand parts that S3 allows hold the five tebibytes that it allows.
 PARTS_OF_ONE_SIZE = 900
 LARGEST_PART = 4 * 1024**3  # bytes
+MOST_PARTS = 10_000
 
 
 class Writer(io.BufferedIOBase):
@@ -77,92 +78,45 @@ class Writer(io.BufferedIOBase):
         """Free what is held for the write."""
 
 
-class PartWriter(Writer):
-    """Send a long write in parts, several at a time; a short one is a single ``put(body)`` at the end.
+class Parts:
+    """The parts of one upload, several on their way at a time; ``start()`` begins the PartUpload with the first."""
 
-    ``start()`` begins a PartUpload. Memory is ``depth + 1`` parts of ``part_size`` bytes, used again and again.
-    """
-
-    def __init__(
-        self,
-        put: Callable[[io.BytesIO], Any],
-        start: Callable[[], PartUpload],
-        *,
-        part_size: int,
-        depth: int = 4,
-    ):
-        self._put = put
+    def __init__(self, start: Callable[[], PartUpload]):
         self._start = start
-        self._part_size = part_size
-        self._depth = depth
         self._upload: PartUpload | None = None
-        self._number = 0
-        self._sending: deque[tuple[Future[None], io.BytesIO]] = deque()
-        self._sent: list[io.BytesIO] = []
-        self._part = io.BytesIO()
-        self._position = 0
+        self._sending: deque[tuple[Future[None], BinaryIO]] = deque()
+        self.count = 0
 
-    def tell(self) -> int:
-        """Return the number of bytes written."""
-        return self._position
-
-    def _write(self, data: memoryview) -> int:
-        left = data
-        while left:
-            room = self._size_of_next() - self._part.tell()
-            if not room:  # sent only when more follows, so that the last part is never empty
-                self._send()
-                continue
-            self._part.write(left[:room])
-            left = left[room:]
-        self._position += len(data)
-        return len(data)
-
-    def _size_of_next(self) -> int:
-        return min(self._part_size << (self._number // PARTS_OF_ONE_SIZE), LARGEST_PART)
-
-    def _send(self) -> None:
+    def send(self, body: Any, depth: int) -> Any:
+        """Send a part beside at most ``depth - 1`` others, 0: in this thread. Return the body of one that is done."""
         if self._upload is None:
             self._upload = self._start()
-        body = self._part
-        body.truncate()  # used before, it may hold more
-        body.seek(0)
-        self._number += 1
-        depth = max(self._depth * self._part_size // self._size_of_next(), min(1, self._depth))
-        if depth:
-            self._wait(depth - 1)
-            self._sending.append((process.submit(self._upload.send, self._number, body), body))
-        else:
-            self._upload.send(self._number, body)
-            self._sent.append(body)
-        self._part = self._sent.pop() if self._sent else io.BytesIO()
-        self._part.seek(0)
+        self.count += 1
+        if not depth:
+            self._upload.send(self.count, body)
+            return body
+        done = self._wait(depth - 1)
+        self._sending.append((process.submit(self._upload.send, self.count, body), body))
+        return done
 
-    def _wait(self, most: int) -> None:
-        """Wait until at most so many parts are on their way."""
+    def _wait(self, most: int) -> Any:
+        """Wait until at most so many are on their way; return the body of the last one that was waited for."""
+        body = None
         while len(self._sending) > most:
             sending, body = self._sending.popleft()
             sending.result()
-            self._sent.append(body)
+        return body
 
-    def _publish(self) -> None:
-        if self._upload is None:
-            self._part.seek(0)
-            self._put(self._part)
-        else:
-            self._send()
-            self._wait(0)
+    def complete(self) -> None:
+        """Publish the parts as one object."""
+        self._wait(0)
+        if self._upload is not None:
             self._upload.complete()
-        self._free()
 
-    def _free(self) -> None:
-        self._part = io.BytesIO()
-        self._sent.clear()
-        self._sending.clear()
-
-    def _give_up(self) -> None:
+    def abort(self) -> None:
+        """Remove what was sent."""
         on_their_way = [sending for sending, _ in self._sending if not sending.cancel()]
-        self._free()
+        self._sending.clear()
         if self._upload is None:
             return
         try:
@@ -181,6 +135,83 @@ def _abort(upload: PartUpload, sending: list[Future[None]]) -> None:
         logger.warning(
             "An unfinished upload could not be removed, its parts stay until a lifecycle rule or you do: %s", error
         )
+
+
+def send_file(start: Callable[[], PartUpload], descriptor: int, size: int, *, part_size: int, depth: int) -> None:
+    """Write a file on disk in parts, all or nothing. It takes no memory, so that many may be on their way."""
+    part_size = max(part_size, -(-size // MOST_PARTS))
+    parts = Parts(start)
+    try:
+        for offset in range(0, size, part_size):
+            parts.send(FileSlice(descriptor, offset, min(part_size, size - offset)), depth)
+        parts.complete()
+    except BaseException:
+        parts.abort()
+        raise
+
+
+class PartWriter(Writer):
+    """Send a long write in parts, several at a time; a short one is a single ``put(body)`` at the end.
+
+    Memory is ``depth + 1`` buffers of ``part_size`` bytes, used again and again.
+    """
+
+    def __init__(
+        self, put: Callable[[io.BytesIO], Any], start: Callable[[], PartUpload], *, part_size: int, depth: int = 3
+    ):
+        self._put = put
+        self._part_size = part_size
+        self._depth = depth
+        self._parts = Parts(start)
+        self._part = io.BytesIO()
+        self._position = 0
+
+    def tell(self) -> int:
+        """Return the number of bytes written."""
+        return self._position
+
+    def _write(self, data: memoryview) -> int:
+        left = data
+        while left:
+            room = self._size_of_next() - self._part.tell()
+            if not room:  # sent only when more follows, so that the last part is never empty
+                self._part = self._send() or _buffer(self._size_of_next())
+                self._part.seek(0)
+                continue
+            self._part.write(left[:room])
+            left = left[room:]
+        self._position += len(data)
+        return len(data)
+
+    def _size_of_next(self) -> int:
+        return min(self._part_size << (self._parts.count // PARTS_OF_ONE_SIZE), LARGEST_PART)
+
+    def _send(self) -> io.BytesIO | None:
+        body = self._part
+        body.truncate()  # used before, it may hold more
+        body.seek(0)
+        return self._parts.send(body, max(self._depth * self._part_size // self._size_of_next(), min(1, self._depth)))
+
+    def _publish(self) -> None:
+        if self._parts.count:
+            self._send()
+            self._parts.complete()
+        else:
+            self._part.seek(0)
+            self._put(self._part)
+        self._part = io.BytesIO()
+
+    def _give_up(self) -> None:
+        self._part = io.BytesIO()
+        self._parts.abort()
+
+
+def _buffer(size: int) -> io.BytesIO:
+    """Return a buffer that has ``size`` bytes of memory at once: growing to them piece by piece takes more."""
+    buffer = io.BytesIO()
+    buffer.seek(size - 1)
+    buffer.write(b"\0")
+    return buffer
 
 
 class SpoolWriter(Writer):

@@ -108,7 +108,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     skipped: dict[str, Counter[str]] = defaultdict(Counter)
     for category in ("passed", "skipped", "failed", "error", "xfailed", "xpassed"):
         for report in terminalreporter.stats.get(category, []):
-            rows[report.row][outcome_of(category, report)] += 1
+            rows[getattr(report, "row", ("", ""))][outcome_of(category, report)] += 1
             if category == "skipped":
                 name = report.location[2].partition("[")[0]
                 skipped[skip_reason(report)][" ".join([*report.numbers, name])] += 1

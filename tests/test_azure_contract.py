@@ -87,7 +87,12 @@ class AzureContract(StorageContract):
         return self.make_storage(connection_string=self.service.connection_string(account_key=wrong))
 
     def make_corrupting(self, **options):
-        return self.over(f"{self.corrupting.url}/{self.service.account}", checksums=True, **options)
+        return self.over(
+            f"{self.corrupting.url}/{self.service.account}",
+            checksums=True,
+            client_options={"retry_total": 0},
+            **options,
+        )
 
     def make_with_base(self, base):
         return self.make_storage(custom_domain=base, expiration_secs=None, azure_ssl=True)

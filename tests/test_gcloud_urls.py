@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import hashlib
 import re
@@ -67,7 +68,7 @@ def assert_signed(url: str, method: str = "GET", headers: dict[str, str] | None 
     scope = f"{moment[:8]}/auto/storage/goog4_request"
     assert query["X-Goog-Credential"] == f"{ACCOUNT}/{scope}"
     digest = hashlib.sha256("\n".join(request).encode()).hexdigest()
-    verify(signature, "\n".join(["GOOG4-RSA-SHA256", moment, scope, digest]).encode())
+    verify(signature, f"GOOG4-RSA-SHA256\n{moment}\n{scope}\n{digest}".encode())
 
 
 def test_verification_notices_a_change(storage):
@@ -194,6 +195,13 @@ def test_url_is_at_the_endpoint_of_the_client(google, monkeypatch):
     assert make_storage(google).url("a").startswith("http://localhost:4443/bkt/a?")
 
 
+def test_other_way_to_the_bucket_can_be_asked_for(google):
+    storage = make_storage(google, custom_endpoint="https://cdn.example.com")
+    url = storage.url("a.txt", {"virtual_hosted_style": True})
+    assert url.startswith("https://bkt.storage.googleapis.com/a.txt?")
+    assert_signed(url)
+
+
 # Without a private key
 
 
@@ -222,8 +230,6 @@ def test_iam_signs_when_told_to(google):
 
 
 def jwt_payload(body: bytes) -> bytes:
-    import base64
-
     payload = re.search(rb"assertion=[^.]+\.([^.]+)\.", body)[1]
     return base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4))
 

@@ -91,11 +91,12 @@ def test_any_name_that_save_returns_is_one_for_every_verb(bucket, s3, name, cont
     assert s3.listdir(parent) == ([], [last])
     with urllib.request.urlopen(s3.url(saved), timeout=30) as response:
         assert response.read() == content
-    s3.copy(saved, f"{directory}/copy")
-    s3.delete_many([f"{directory}/copy"])
+    s3.copy(saved, f"copies/{saved}")
+    assert bucket.get(f"copies/{saved}") == content
     second = s3.save(saved, ContentFile(b"second"))
     assert second != saved
-    s3.delete_many([saved])
+    s3.delete_many([saved, f"copies/{saved}"])
+    assert list(s3.walk("copies")) == []
     assert [entry.name for entry in s3.walk(directory)] == [second]
     s3.delete(second)
     assert list(s3.walk(directory)) == []

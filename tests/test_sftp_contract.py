@@ -63,7 +63,7 @@ class SFTPContract(StorageContract):
             "host": HOST,
             "root_path": self.root,
             "params": self.params(),
-            "host_key": self.service.host_key(),
+            "host_fingerprint": self.service.host_key(),
             "base_url": self.web.url + self.root,
         }
         return SFTPStorage(**{**given, **options})

@@ -12,10 +12,12 @@ import time
 import zipfile
 
 import pytest
+from django.core.files.base import ContentFile, File
+from django.core.files.uploadedfile import InMemoryUploadedFile
 
 from storages import writers
-from storages.streams import Spool
-from storages.writers import GzipWriter, PartWriter, SpoolWriter
+from storages.streams import Spool, file_on_disk
+from storages.writers import GzipWriter, PartWriter, SpoolWriter, send_file
 
 MIB = 1024**2
 TIB = 1024**4
@@ -151,7 +153,7 @@ def test_ten_thousand_parts_hold_five_tebibytes_and_none_is_above_five_gibibytes
     writer = upload.writer(part_size=part_size)
     sizes, total = [], 0
     while total < 5 * TIB:
-        writer._number = len(sizes)
+        writer._parts.count = len(sizes)
         sizes.append(writer._size_of_next())
         total += sizes[-1]
     writer.close()
@@ -199,7 +201,7 @@ def test_large_parts_are_fewer_at_a_time(upload, monkeypatch):
     thread.start()
     assert eventually(lambda: upload.at_gate)
     thread.join(0.1)
-    assert upload.most_at_gate == 1
+    assert upload.most_at_gate == 2
     upload.gate.set()
     thread.join()
     assert [len(upload.parts[number]) for number in sorted(upload.parts)] == [PART, 2 * PART, 4 * PART, 3 * PART]
@@ -415,3 +417,56 @@ def test_given_up_compressed_write_gives_up_what_it_writes_to(upload, size, capl
     assert upload.content is None
     assert upload.parts == {}
     assert caplog.records == []
+
+
+# Files on disk
+
+
+def test_file_on_disk_is_sent_from_the_disk(upload, tmp_path):
+    path = tmp_path / "large.bin"
+    path.write_bytes(content_of(3 * PART + 1))
+    with path.open("rb") as file:
+        file.seek(PART)
+        descriptor, size = file_on_disk(File(file))
+        send_file(upload.start, descriptor, size, part_size=PART, depth=2)
+        assert file.tell() == PART
+    assert upload.content == path.read_bytes()
+
+
+def test_file_that_becomes_shorter_is_not_published(upload, tmp_path):
+    path = tmp_path / "large.bin"
+    path.write_bytes(content_of(3 * PART))
+    with path.open("r+b") as file:
+        descriptor, size = file_on_disk(File(file))
+        file.truncate(PART)
+        with pytest.raises(OSError, match="shorter"):
+            send_file(upload.start, descriptor, size, part_size=PART, depth=2)
+    assert upload.log[-1] == "abort"
+    assert upload.content is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ContentFile(b"in memory"),
+        ContentFile("text"),
+        InMemoryUploadedFile(io.BytesIO(b"x"), None, "a.txt", "text/plain", 1, None),
+        File(io.BufferedReader(io.BytesIO(b"wrapped"))),
+    ],
+    ids=lambda content: type(content).__name__,
+)
+def test_what_is_not_on_disk_is_read_as_it_is(content):
+    assert file_on_disk(content) is None
+
+
+def test_what_differs_from_its_bytes_on_disk_is_read_as_it_is(tmp_path):
+    path = tmp_path / "packed.gz"
+    path.write_bytes(gzip.compress(b"plain"))
+    with gzip.open(path) as unpacking, path.open(encoding="latin-1") as text:
+        assert (file_on_disk(File(unpacking)), file_on_disk(File(text))) == (None, None)
+
+
+def test_buffered_writes_are_on_disk_before_it_is_sent(tmp_path):
+    with (tmp_path / "new.bin").open("w+b") as file:
+        file.write(b"not flushed")
+        assert file_on_disk(File(file))[1] == len(b"not flushed")

@@ -895,8 +895,9 @@ class _Clients(dict):
         client.meta.events.register_last(
             "before-call.s3", functools.partial(_before_call, bool(self._arguments["endpoint_url"]))
         )
+        config = client.meta.config
         client.meta.events.register_first(
-            "needs-retry.s3", functools.partial(_in_time, client.meta.config.read_timeout)
+            "needs-retry.s3", functools.partial(_in_time, config.connect_timeout + config.read_timeout)
         )
         return client
 
@@ -919,7 +920,7 @@ def _before_call(elsewhere: bool, model: Any, params: dict[str, Any], **kwargs: 
 
 
 def _in_time(
-    read_timeout: float,
+    longest_try: float,
     attempts: int,
     caught_exception: Exception | None,
     request_dict: dict[str, Any],
@@ -931,7 +932,7 @@ def _in_time(
     elapsed = time.monotonic() - request_dict["context"].get("storages_started", time.monotonic())
     if caught_exception is not None:
         refused = isinstance(caught_exception, exceptions.EndpointConnectionError) and attempts >= MOST_CONNECTS
-        if refused or elapsed + read_timeout > PATIENCE:
+        if refused or elapsed + longest_try > PATIENCE:
             raise caught_exception
     elif response is not None and response[0].status_code >= 500 and elapsed + LONGEST_PAUSE > PATIENCE:
         raise exceptions.ClientError(response[1], operation.name)

@@ -236,7 +236,8 @@ class Proxy:
         link = _Link(reader, writer)
         self._links.add(link)
         try:
-            with contextlib.suppress(OSError):
+            # Python 3.12.1 logs a cancelled callback of a stream as an error.
+            with contextlib.suppress(OSError, asyncio.CancelledError):
                 await self._join(link)
         finally:
             link.release()
