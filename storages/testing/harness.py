@@ -156,6 +156,8 @@ class Harness:
 
     # What the cases use.
 
+    _found_empty: ClassVar[bool]  # set on the class that has looked
+
     @pytest.fixture(autouse=True)
     def _empty_storage(self, request):
         numbers = [mark.args[0] for mark in request.node.iter_markers("contract")]
