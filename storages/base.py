@@ -467,12 +467,42 @@ class BaseStorage(StorageMixin, Storage):
 
     def _exists(self, key: str) -> bool:
         """Whether an object lies at ``key`` or below ``key/``."""
+        if type(self)._first is BaseStorage._first:
+            return self._has(key) or next(iter(self._list(key + "/")), None) is not None
+        refused: list[bool] = self._derived("list refused", list)
+        if refused:  # who may only get objects may not list
+            return self._has(key)
+        try:
+            with self._translating(key):
+                return self._exists_in_listing(key)
+        except PermissionError as refusal:
+            try:
+                answer = self._has(key)
+            except PermissionError:
+                raise refusal from refusal.__cause__  # it says more than the answer to a HEAD
+            refused.append(True)
+            return answer
+
+    def _has(self, key: str) -> bool:
+        """Whether an object lies at ``key``."""
         try:
             with self._translating(key):
                 self._stat(key)
         except FileNotFoundError:
-            return next(iter(self._list(key + "/")), None) is not None
+            return False
         return True
+
+    def _exists_in_listing(self, key: str) -> bool:
+        """Ask one listing for the object and for what lies below it."""
+        first = self._first(key)
+        if first == key or first.startswith(key + "/"):
+            return True
+        # Names that go on with one of " !\"#$%&'()*+,-." come before those that go on with a slash.
+        return bool(first) and first < key + "/" and bool(self._first(key + "/"))
+
+    def _first(self, prefix: str) -> str:
+        """Return the first of the keys that begin with ``prefix``, or nothing; where one request tells."""
+        raise NotImplementedError
 
     def _walk(self, prefix: str) -> Iterator[Entry]:
         """Yield every object below ``prefix``."""

@@ -54,7 +54,7 @@ LEGACY_SETTINGS = {
     },
     "storages.backends.azure_storage": {
         "AZURE_CUSTOM_CONNECTION_STRING": "it is not read; use AZURE_CUSTOM_DOMAIN for the host of URLs",
-        "AZURE_EMULATED_MODE": "it is not read; use AZURE_CONNECTION_STRING = 'UseDevelopmentStorage=true'",
+        "AZURE_EMULATED_MODE": "it is still read; use AZURE_CONNECTION_STRING = 'UseDevelopmentStorage=true'",
     },
     "storages.backends.gcloud": {
         "GS_AUTO_CREATE_ACL": "it is not read; use GS_DEFAULT_ACL for objects",

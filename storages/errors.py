@@ -21,6 +21,9 @@ class Translated(Exception):
 
     _made_of: tuple[Any, ...]
 
+    def __str__(self) -> str:
+        return self._made_of[0].__str__(self)  # not the SDK's, which may add the whole answer
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuilt, (*self._made_of, self.__dict__)
 

@@ -124,7 +124,8 @@ class StorageMixin(SettingsMixin):
         key = self._key(name) if name else self._root
         method = (http_method or "GET").upper()
         try:
-            if not self._signs_urls():
+            # An option of None for the life says that URLs are signed only where they are given one.
+            if not self._signs_urls() or (expire is None and self._role("expire", 3600) is None):
                 return self._public_url(key, parameters or {})
             return self._signed_url(key, method, expire, parameters or {})
         except Exception as error:

@@ -43,7 +43,7 @@ LAYERS = [
 
 # What a backend is made of. Each hook of a capability is defined where, and only where, that is declared.
 REQUIRED_HOOKS = {"_stat", "_open_range", "_put", "_delete", "_list", "_classify"}
-OPTIONAL_HOOKS = {"_advise", "_exists", "_walk", "_public_url", "_signs_urls"}
+OPTIONAL_HOOKS = {"_advise", "_exists", "_first", "_walk", "_public_url", "_signs_urls"}
 HOOKS_OF_CAPABILITIES = {
     "parts": "_start_parts",
     "copy": "_copy",
@@ -53,9 +53,17 @@ HOOKS_OF_CAPABILITIES = {
 
 # Public members of the base that a backend defines itself, and why.
 OVERRIDES = {
+    ("AzureStorage", "longest_expire"): "only a delegation key limits what it signs",
+    ("AzureStorage", "url"): "earlier releases take the life before the parameters",
     ("S3Storage", "capabilities"): "whether it can create only depends on the service",
     ("S3Storage", "get_default_settings"): "subclasses name their own settings for keys in access_key_names",
     ("S3Storage", "longest_expire"): "each kind of signature has its own limit",
+}
+
+# Private members likewise.
+PRIVATE_OVERRIDES = {
+    ("AzureStorage", "_normalize_name"): "subclasses override _get_valid_path()",
+    ("AzureStorage", "_get_write_parameters"): "subclasses override _get_content_settings_parameters()",
 }
 
 # What the base alone speaks of; as parts of identifiers in the bodies of functions.
@@ -68,6 +76,7 @@ FOREIGN_WORDS = {
 }
 # Module, function, word: why it is another matter there.
 FOREIGN_WORDS_ALLOWED = {
+    ("storages.backends.azure_storage", "url", "mode"): "what earlier releases call the permission of a URL",
     ("storages.backends.cloudfront", "__reduce__", "reduce"): "a signer is an option, and goes where its storage goes",
     ("storages.backends.s3", "_parse_time", "text"): "a timestamp, as the service writes it",
 }
@@ -224,7 +233,8 @@ def test_no_backend_overrides_a_public_member_without_a_reason():
 @pytest.mark.parametrize("cls", BACKENDS)
 def test_backend_overrides_nothing_private_but_hooks(cls):
     hooks = REQUIRED_HOOKS | OPTIONAL_HOOKS | set(HOOKS_OF_CAPABILITIES.values())
-    assert overrides_of(cls, base_members(public=False)) <= hooks
+    allowed = {name for owner, name in PRIVATE_OVERRIDES if owner == cls.__name__}
+    assert overrides_of(cls, base_members(public=False)) - hooks == allowed
 
 
 def foreign_words(module: str) -> set[tuple[str, str, str]]:

@@ -588,30 +588,9 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         for page in self._pages(prefix):
             yield from _entries(page)
 
-    def _exists(self, key: str) -> bool:
-        # One listing answers for the object and for what lies below it, but who may only get objects may not list.
-        if not self._derived("list denied", list):
-            try:
-                page = next(self._pages(key, MaxKeys=1))
-            except exceptions.ClientError as error:
-                if _code(error) not in ("403", "AccessDenied"):
-                    raise
-                self._derived("list denied", list).append(True)
-            else:
-                first = next((item["Key"] for item in page.get("Contents", ())), "")
-                if first == key or first.startswith(key + "/"):
-                    return True
-                # Names that go on with one of " !\"#$%&'()*+,-." come before those that go on with a slash.
-                return (
-                    bool(first) and first < key + "/" and bool(next(self._pages(key + "/", MaxKeys=1)).get("Contents"))
-                )
-        try:
-            self.client.head_object(**self._arguments("HeadObject", key))
-        except exceptions.ClientError as error:
-            if _code(error) == "404":
-                return False
-            raise
-        return True
+    def _first(self, prefix: str) -> str:
+        page = next(self._pages(prefix, MaxKeys=1))
+        return next((item["Key"] for item in page.get("Contents", ())), "")
 
     def _classify(self, error: BaseException) -> type[Exception] | None:
         if isinstance(error, exceptions.ClientError):

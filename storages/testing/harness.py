@@ -73,6 +73,10 @@ class Harness:
     secret_settings: ClassVar[dict[str, Any]] = {}  # Django settings for the secrets that deconstruct() leaves out
     gzip_options: ClassVar[dict[str, Any] | None] = None  # options that compress on save
     checksum_options: ClassVar[tuple[dict[str, Any], dict[str, Any]] | None] = None  # options for on, for off
+    checksum_header: ClassVar[str] = "checksum"  # part of the name of the header that carries one
+    upload_headers: ClassVar[dict[str, str]] = {}  # that a PUT to a signed URL must have
+    url_prefix: ClassVar[str] = ""  # what stands between the base of a URL and the key; ends in a slash
+    most_deletes: ClassVar[int] = 1_000  # of one request
     static_backend: ClassVar[str | None] = None  # dotted path for STORAGES["staticfiles"], overwriting
     manifest_backend: ClassVar[str | None] = None  # the same with Django's ManifestFilesMixin
     # What the test server gets wrong, as seen with the vendor's own client: case or test name -> reason.
@@ -119,7 +123,7 @@ class Harness:
 
     def http(self, url: str, method: str = "GET", body: bytes | None = None):
         """Return status, headers and body of the answer to a client that knows nothing of the storage."""
-        request = urllib.request.Request(url, body, method=method)
+        request = urllib.request.Request(url, body, self.upload_headers if method == "PUT" else {}, method=method)
         try:
             response = urllib.request.urlopen(request, timeout=30)
         except urllib.error.HTTPError as error:

@@ -56,7 +56,7 @@ class ServeCases:
                 storage.url("a.txt", http_method=method)
             return
         url = storage.url("a.txt", http_method=method)
-        assert self.http(url, method, b"put" if method == "PUT" else None)[0] in (200, 204)
+        assert self.http(url, method, b"put" if method == "PUT" else None)[0] // 100 == 2
 
     @contract("C-130")
     def test_expired_url_is_refused(self, storage):
@@ -83,7 +83,9 @@ class ServeCases:
     def test_custom_domain_quotes_as_the_origin(self, storage, name):
         path = urlsplit(self.make_with_base("cdn.example.com").url(f"dir/{name}")).path
         assert urlsplit(self.url(storage, f"dir/{name}")).path.endswith(path)
-        assert path.startswith(f"/{self.location}/dir/" if self.location else "/dir/")
+        assert path.startswith(
+            f"/{self.url_prefix}{self.location}/dir/" if self.location else f"/{self.url_prefix}dir/"
+        )
 
     @contract("C-134")
     @pytest.mark.parametrize("name", ["", None])
@@ -105,7 +107,7 @@ class ServeCases:
     @pytest.mark.parametrize("base", ["cdn.example.com/base", "cdn.example.com/base/"])
     def test_name_is_appended_to_the_base_url(self, base):
         key = f"{self.location}/a.txt" if self.location else "a.txt"
-        assert self.make_with_base(base).url("a.txt") == f"https://cdn.example.com/base/{key}"
+        assert self.make_with_base(base).url("a.txt") == f"https://cdn.example.com/base/{self.url_prefix}{key}"
 
     @pytest.mark.parametrize(("name", "content_type"), TYPES)
     def test_type_follows_the_name(self, storage, name, content_type):
@@ -177,7 +179,7 @@ class ServeCases:
             storage = self.make_storage(**options)
             with self.count_requests(storage) as wire:
                 self.save(storage, "a.txt")
-            sent.append(any("checksum" in header for headers in wire.headers for header in headers))
+            sent.append(any(self.checksum_header in header for headers in wire.headers for header in headers))
         assert sent == [True, False]
 
     @contract("C-144")
