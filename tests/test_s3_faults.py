@@ -457,7 +457,7 @@ class DeadNetwork:
         self.tries = []  # when each began
         self.ends = []
         self._error, self._seconds = error, seconds
-        for module in ("storages.backends.s3", "storages.readers", "botocore.endpoint"):
+        for module in ("storages.backends.s3_clients", "storages.readers", "botocore.endpoint"):
             monkeypatch.setattr(f"{module}.time", self.clock)
         monkeypatch.setattr("botocore.httpsession.URLLib3Session.send", self._send)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import datetime
 import functools
@@ -12,17 +11,18 @@ import itertools
 import os
 import re
 import threading
-import time
 import urllib.parse
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from django.contrib.staticfiles.storage import ManifestFilesMixin
-from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
+from django.core.exceptions import ImproperlyConfigured
 
 from storages import process
 from storages.backends import cloudfront
+from storages.backends.s3_clients import Clients
+from storages.backends.s3_errors import advice_on, code_of, meaning_of
 from storages.backends.sigv4 import QuerySigner
 from storages.base import BaseStorage
 from storages.compress import CompressStorageMixin
@@ -46,12 +46,6 @@ LONGEST_EXPIRE = 7 * 24 * 3600  # seconds, of a SigV4 signature
 LONGEST_KEY = 1024  # bytes
 MOST_DELETES = 1000  # keys in one DeleteObjects
 
-# No verb outlasts a minute on a stalled server: a request is not tried again where its timeout would end after this.
-PATIENCE = 55  # seconds
-LONGEST_PAUSE = 20  # seconds, of botocore between two tries
-# Nor is a server asked on and on that refuses the connection; busy ones (503) are, up to max_attempts.
-MOST_CONNECTS = 3
-
 # How services answer to a condition that they do not know.
 _UNKNOWN_CONDITION = ("501", "InvalidArgument", "InvalidRequest", "NotImplemented")
 
@@ -60,81 +54,6 @@ _NOT_IN_XML = re.compile("[\ufffe\uffff]")
 
 _PROBE = "probe"
 _MD5 = re.compile('"[0-9a-f]{32}"')
-
-# Error codes of S3, and the status where a HEAD has no code, to what they mean.
-# docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-_MEANINGS: dict[str, type[Exception]] = {
-    **dict.fromkeys(("404", "NoSuchKey", "NotFound", "NoSuchVersion"), FileNotFoundError),
-    **dict.fromkeys(("412", "PreconditionFailed", "ConditionalRequestConflict"), FileExistsError),
-    **dict.fromkeys(
-        (
-            *("400", "401", "403", "AccessDenied", "AccountProblem", "AllAccessDisabled", "ExpiredToken"),
-            *("ExpiredTokenException", "Forbidden", "InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed"),
-            *("SignatureDoesNotMatch", "TokenRefreshRequired", "Unauthorized"),
-        ),
-        PermissionError,
-    ),
-    **dict.fromkeys(
-        (
-            *("301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "InvalidBucketName"),
-            *("NoSuchBucket", "PermanentRedirect"),
-        ),
-        ImproperlyConfigured,
-    ),
-    "KeyTooLongError": SuspiciousFileOperation,
-    "NotImplemented": NotImplementedError,
-}
-
-# botocore's own errors, by name so that none is imported for it.
-_CLIENT_MEANINGS: dict[str, type[Exception]] = {
-    **dict.fromkeys(("ConnectTimeoutError", "EndpointConnectionError", "ProxyConnectionError"), ConnectionError),
-    **dict.fromkeys(("ConnectionClosedError", "HTTPClientError", "IncompleteReadError", "SSLError"), ConnectionError),
-    "ResponseStreamingError": ConnectionError,
-    "ReadTimeoutError": TimeoutError,
-    **dict.fromkeys(
-        ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "NoRegionError", "InvalidRegionError"),
-        ImproperlyConfigured,
-    ),
-}
-
-# What a request needs, as it is written in a policy.
-_PERMISSIONS = {
-    "HeadObject": "s3:GetObject, and s3:ListBucket: without it S3 answers 403 for an object that does not exist",
-    "GetObject": "s3:GetObject, and s3:ListBucket: without it S3 answers 403 for an object that does not exist",
-    "PutObject": "s3:PutObject (and s3:PutObjectAcl where an ACL is sent)",
-    "CreateMultipartUpload": "s3:PutObject (and s3:PutObjectAcl where an ACL is sent)",
-    "UploadPart": "s3:PutObject",
-    "CompleteMultipartUpload": "s3:PutObject",
-    "AbortMultipartUpload": "s3:AbortMultipartUpload",
-    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
-    "CopyObject": "s3:GetObject for the source and s3:PutObject for the target",
-    "DeleteObject": "s3:DeleteObject",
-    "DeleteObjects": "s3:DeleteObject",
-    "ListObjectsV2": "s3:ListBucket",
-}
-
-# Error codes that name their own remedy.
-_REMEDIES = {
-    "NoSuchBucket": "the bucket {bucket!r} does not exist at {endpoint}: create it, or correct 'bucket_name' "
-    "(AWS_STORAGE_BUCKET_NAME)",
-    "InvalidBucketName": "{bucket!r} is no name of a bucket: correct 'bucket_name' (AWS_STORAGE_BUCKET_NAME)",
-    "InvalidAccessKeyId": "the service does not know this access key: correct 'access_key' (AWS_S3_ACCESS_KEY_ID), or "
-    "'endpoint_url' (AWS_S3_ENDPOINT_URL) if the key is another service's",
-    "SignatureDoesNotMatch": "the secret key does not belong to the access key: correct 'secret_key' "
-    "(AWS_S3_SECRET_ACCESS_KEY); if it does, something between here and the service changes requests",
-    "RequestTimeTooSkewed": "this machine's clock is off: set it",
-    "400": "S3 does not say why it refuses a HEAD: the credentials may have expired, or the region may be wrong; "
-    "renew 'security_token' (AWS_SESSION_TOKEN) or correct 'region_name' (AWS_S3_REGION_NAME)",
-    **dict.fromkeys(
-        ("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"),
-        "the temporary credentials have expired: renew 'security_token' (AWS_SESSION_TOKEN) with its two keys, or "
-        "leave all three out so that boto3 refreshes what the machine provides",
-    ),
-    **dict.fromkeys(
-        ("301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"),
-        "the bucket {bucket!r} is not in this region: set 'region_name' (AWS_S3_REGION_NAME) to {region}",
-    ),
-}
 
 _HEADERS_OF_OBJECT = frozenset(
     ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Expires", "Metadata")
@@ -457,7 +376,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         """Return what is shared under this configuration: ``client``, ``unsigned`` (client), ``credentials``..."""
         return self._derived("clients", self._shared_clients)[kind]
 
-    def _shared_clients(self) -> _Clients:
+    def _shared_clients(self) -> Clients:
         config = self._config()
         make = functools.partial(self._make_clients, config)
         if type(self)._create_session is not S3Storage._create_session:
@@ -466,8 +385,8 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         key = ("s3", *arguments, self.endpoint_url, self.use_ssl, str(self.verify), _frozen(vars(config)))
         return process.shared(key, make)
 
-    def _make_clients(self, config: Any) -> _Clients:
-        return _Clients(self._create_session(), self._client_arguments(config))
+    def _make_clients(self, config: Any) -> Clients:
+        return Clients(self._create_session(), self._client_arguments(config))
 
     def _client_arguments(self, config: Any) -> dict[str, Any]:
         return {
@@ -498,7 +417,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         try:
             return _stat_of(self.client.head_object(**self._arguments("HeadObject", key)))
         except exceptions.ClientError as error:
-            if _code(error) == "404":
+            if code_of(error) == "404":
                 self._make_sure_of_bucket()
             raise
 
@@ -511,7 +430,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         try:
             body = _Body(self.client.get_object(**arguments))
         except exceptions.ClientError as error:
-            if _code(error) not in ("416", "InvalidRange"):
+            if code_of(error) not in ("416", "InvalidRange"):
                 raise
             # The object ends before the range; an empty one before any range at all, and then nothing is said of it.
             if start:
@@ -567,7 +486,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         try:
             self.client.copy_object(CopySource=source, **arguments)
         except exceptions.ClientError as error:
-            if _code(error) != "InvalidRequest" or str(LARGEST_COPY) not in str(error):
+            if code_of(error) != "InvalidRequest" or str(LARGEST_COPY) not in str(error):
                 raise
             # In parts, and then none of the source's headers come along.
             arguments = {**self._headers(source_key), **arguments}
@@ -593,29 +512,10 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         return next((item["Key"] for item in page.get("Contents", ())), "")
 
     def _classify(self, error: BaseException) -> type[Exception] | None:
-        if isinstance(error, exceptions.ClientError):
-            return _MEANINGS.get(_code(error))
-        return _CLIENT_MEANINGS.get(type(error).__name__) if isinstance(error, exceptions.BotoCoreError) else None
+        return meaning_of(error)
 
     def _advise(self, error: Any, kind: type[Exception]) -> str:
-        code, said = _code(error), f"{type(self).__name__}: {error}"
-        if code in _REMEDIES:
-            headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-            region = error.response["Error"].get("Region") or headers.get("x-amz-bucket-region") or "the bucket's"
-            remedy = _REMEDIES[code].format(bucket=self.bucket_name, region=region, endpoint=self.endpoint_url or "AWS")
-            return f"{said}: {remedy}"
-        if kind is FileNotFoundError:
-            return f"There is no such object in the bucket {self.bucket_name!r}"
-        if kind is FileExistsError:
-            return f"There is such an object already in the bucket {self.bucket_name!r}"
-        if kind is PermissionError:
-            needs = _PERMISSIONS.get(getattr(error, "operation_name", ""), "the permission for this request")
-            return f"{said}. The credentials may lack {needs}"
-        if kind in (ConnectionError, TimeoutError):
-            return f"{said}. Check 'endpoint_url' (AWS_S3_ENDPOINT_URL), the network and the service"
-        if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
-            return f"{said}: set {self._spelt('access_key')} and {self._spelt('secret_key')}, or a profile"
-        return said
+        return f"{type(self).__name__}: {advice_on(error, kind, self.bucket_name, self.endpoint_url or 'AWS')}"
 
     # URLs
 
@@ -726,7 +626,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         try:
             send(**conditions)
         except exceptions.ClientError as error:
-            if not conditions or _code(error) not in _UNKNOWN_CONDITION:
+            if not conditions or code_of(error) not in _UNKNOWN_CONDITION:
                 raise
             self._connect("found")["conditions"] = False
             if options.create_only and self._exists(key):
@@ -754,7 +654,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
             try:
                 self.client.head_bucket(**self._arguments("HeadBucket"))
             except exceptions.ClientError as error:
-                if _code(error) == "404":
+                if code_of(error) == "404":
                     error.response["Error"]["Code"] = "NoSuchBucket"
                     raise
             self._derived("bucket seen", list).append(True)
@@ -779,7 +679,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         try:
             self._put_object(key, body, options)
         except exceptions.ClientError as error:
-            if _MEANINGS.get(_code(error)) is not FileExistsError:
+            if meaning_of(error) is not FileExistsError:
                 raise
             found["conditions"] = True
         else:
@@ -853,68 +753,6 @@ _CAPABILITIES = Capabilities(
 _CAPABILITIES_WITHOUT_CONDITIONS = Capabilities(
     **{**vars(_CAPABILITIES), "create_only": False, "missing": {"create_only": "The service ignores If-None-Match."}}
 )
-
-
-class _Clients(dict):
-    """The clients of one configuration, each made at its first use: botocore loads its models for every one."""
-
-    def __init__(self, session: Any, arguments: dict[str, Any]):
-        super().__init__(session=session, found={})
-        self._arguments = arguments
-        self._lock = threading.Lock()
-
-    def __missing__(self, kind: str) -> Any:
-        with self._lock:
-            if kind not in self:
-                self[kind] = getattr(self, f"_make_{kind}")()
-            return self[kind]
-
-    def _make_client(self) -> Any:
-        client = self["session"].client("s3", **self._arguments)
-        client.meta.events.register_last(
-            "before-call.s3", functools.partial(_before_call, bool(self._arguments["endpoint_url"]))
-        )
-        config = client.meta.config
-        client.meta.events.register_first(
-            "needs-retry.s3", functools.partial(_in_time, config.connect_timeout + config.read_timeout)
-        )
-        return client
-
-    def _make_unsigned(self) -> Any:
-        unsigned = self._arguments["config"].merge(botocore_config.Config(signature_version=botocore.UNSIGNED))
-        return self["session"].client("s3", **{**self._arguments, "config": unsigned})
-
-    def _make_credentials(self) -> Any:
-        return self["session"].get_credentials()
-
-
-def _before_call(elsewhere: bool, model: Any, params: dict[str, Any], **kwargs: Any) -> None:
-    # The handshake costs a round trip, and a second where the service does not know it.
-    params["headers"].pop("Expect", None)
-    params["context"]["storages_started"] = time.monotonic()
-    if elsewhere and model.name == "DeleteObjects" and "Content-MD5" not in params["headers"]:
-        # Services of before 2025 know no other checksum, and S3 demands one.
-        digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
-        params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
-
-
-def _in_time(
-    longest_try: float,
-    attempts: int,
-    caught_exception: Exception | None,
-    request_dict: dict[str, Any],
-    response: Any,
-    operation: Any,
-    **kwargs: Any,
-) -> None:
-    """Raise instead of trying again where that would take too long; botocore counts tries, not time."""
-    elapsed = time.monotonic() - request_dict["context"].get("storages_started", time.monotonic())
-    if caught_exception is not None:
-        refused = isinstance(caught_exception, exceptions.EndpointConnectionError) and attempts >= MOST_CONNECTS
-        if refused or elapsed + longest_try > PATIENCE:
-            raise caught_exception
-    elif response is not None and response[0].status_code >= 500 and elapsed + LONGEST_PAUSE > PATIENCE:
-        raise exceptions.ClientError(response[1], operation.name)
 
 
 class _Body:
@@ -1040,11 +878,6 @@ def _entries(page: Mapping[str, Any]) -> Iterator[Entry]:
     for item in page.get("Contents", ()):
         if not item["Key"].endswith("/"):  # what consoles put there to show an empty directory
             yield Entry(item["Key"], False, item["Size"], item["LastModified"], item.get("ETag"))
-
-
-def _code(error: Any) -> str:
-    response = getattr(error, "response", None) or {}  # None on a timeout
-    return str(response.get("Error", {}).get("Code", ""))
 
 
 def _quoted(key: str) -> str:
