@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import mimetypes
+import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlencode
@@ -24,6 +25,9 @@ _ENCODED_TYPES = {
     "gzip": "application/gzip",
     "xz": "application/x-xz",
 }
+
+# No URL is signed for thirty years: what is more is a moment, in seconds since 1970.
+_LONGEST_SPAN = 10**9  # seconds
 
 # Text formats; images, video and archives are compressed already.
 COMPRESSIBLE_TYPES = (
@@ -111,13 +115,13 @@ class StorageMixin(SettingsMixin):
         self,
         name: str | None,
         parameters: Mapping[str, Any] | None = None,
-        expire: int | datetime.timedelta | None = None,
+        expire: int | datetime.timedelta | datetime.datetime | None = None,
         http_method: str | None = None,
     ) -> str:
         """Return the URL of ``name``, signed where the options say so. No request is sent.
 
-        ``parameters`` go into the signature, or into the query of an unsigned URL; ``expire`` is in seconds from now.
-        Raises ValueError for an empty name, and where there is no such URL.
+        ``parameters`` go into the signature, or into the query of an unsigned URL; ``expire`` is in seconds from now,
+        or a moment. Raises ValueError for an empty name, and where there is no such URL.
         """
         if not name and not (name == "" and self.url_without_name):
             raise ValueError("This file has no name, so it has no URL")
@@ -135,19 +139,27 @@ class StorageMixin(SettingsMixin):
             raise meaning from error
 
     def _signed_url(
-        self, key: str, method: str, expire: int | datetime.timedelta | None, parameters: Mapping[str, Any]
+        self,
+        key: str,
+        method: str,
+        expire: int | datetime.timedelta | datetime.datetime | None,
+        parameters: Mapping[str, Any],
     ) -> str:
         if method not in self.capabilities.presign:
             allowed = ", ".join(sorted(self.capabilities.presign)) or "nothing"
             raise ValueError(f"{type(self).__name__} signs URLs for {allowed}, not for {method}")
         return self._presign(key, method, self._expire_seconds(expire), parameters)
 
-    def _expire_seconds(self, expire: int | datetime.timedelta | None) -> int:
+    def _expire_seconds(self, expire: int | datetime.timedelta | datetime.datetime | None) -> int:
         value = self._role("expire", 3600) if expire is None else expire
+        if isinstance(value, datetime.datetime):
+            value = (value if value.tzinfo else value.replace(tzinfo=datetime.timezone.utc)).timestamp()
         if isinstance(value, datetime.timedelta):
             value = value.total_seconds()
         if type(value) not in (int, float):
             raise ValueError(f"expire is a number of seconds, not {value!r}")
+        if value > _LONGEST_SPAN:
+            value -= time.time()
         if value <= 0:
             raise ValueError(f"expire must be more than 0 seconds, not {value}")
         if self.longest_expire and value > self.longest_expire:

@@ -30,7 +30,14 @@ class OptionalModule:
 
     def is_installed(self) -> bool:
         """Whether the module could be imported. Imports nothing."""
-        return importlib.util.find_spec(self._name.partition(".")[0]) is not None
+        name = ""
+        for part in self._name.split("."):
+            name = f"{name}.{part}" if name else part
+            spec = importlib.util.find_spec(name)
+            # A namespace tells nothing: "google" holds the packages of many SDKs.
+            if spec is None or spec.origin is not None:
+                return spec is not None
+        return True
 
     def require(self, asker: str) -> None:
         """Raise ImproperlyConfigured, naming the extra, unless the module could be imported. Imports nothing."""

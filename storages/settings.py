@@ -177,13 +177,21 @@ class SettingsMixin:
             replacement = getattr(type(self), new.option)
             if name is None or not isinstance(replacement, Setting):
                 return
-            if any(hasattr(django_settings, name) for name in replacement.names):
+            given = any(hasattr(django_settings, name) for name in replacement.names)
+            if given and not isinstance(replacement.lookup(), Mapping):
                 return
             value, where = getattr(django_settings, name), name
         warnings.warn(
             f"{type(self).__name__}: {where} is deprecated; use {self._spelt(new.option)}", DeprecationWarning, 5
         )
-        options.setdefault(new.option, new.convert(value))
+        converted = new.convert(value)
+        if isinstance(converted, Mapping):  # one of the things that the option now holds
+            now = getattr(type(self), new.option)
+            current = options.get(new.option, now.lookup() if isinstance(now, Setting) else now)
+            if isinstance(current, Mapping):
+                options[new.option] = {**converted, **current}
+                return
+        options.setdefault(new.option, converted)
 
     def _refuse(self, name: str, known: list[str]) -> None:
         advice = f"; {self.removed[name]}" if name in self.removed else nearest(name, known)

@@ -74,6 +74,7 @@ class Harness:
     gzip_options: ClassVar[dict[str, Any] | None] = None  # options that compress on save
     checksum_options: ClassVar[tuple[dict[str, Any], dict[str, Any]] | None] = None  # options for on, for off
     checksum_header: ClassVar[str] = "checksum"  # part of the name of the header that carries one
+    http_headers: ClassVar[dict[str, str]] = {}  # what every browser sends, where the service's answer depends on it
     upload_headers: ClassVar[dict[str, str]] = {}  # that a PUT to a signed URL must have
     url_prefix: ClassVar[str] = ""  # what stands between the base of a URL and the key; ends in a slash
     most_deletes: ClassVar[int] = 1_000  # of one request
@@ -123,7 +124,8 @@ class Harness:
 
     def http(self, url: str, method: str = "GET", body: bytes | None = None):
         """Return status, headers and body of the answer to a client that knows nothing of the storage."""
-        request = urllib.request.Request(url, body, self.upload_headers if method == "PUT" else {}, method=method)
+        headers = {**self.http_headers, **(self.upload_headers if method == "PUT" else {})}
+        request = urllib.request.Request(url, body, headers, method=method)
         try:
             response = urllib.request.urlopen(request, timeout=30)
         except urllib.error.HTTPError as error:
