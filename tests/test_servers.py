@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import socket
 import subprocess
@@ -101,7 +102,9 @@ def test_signatures_hold_through_the_proxy(server, bucket):
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda end: end.name)
 def test_nothing_outlives_the_owner(seaweedfs, end):
     command = [sys.executable, "-m", "tests.servers.seaweedfs"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as owner:
+    # A run in the background ignores Ctrl-C, and its children would too.
+    listening = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=listening) as owner:  # noqa: PLW1509 -- runs one call
         try:
             assert owner.stdout is not None
             port = int(owner.stdout.readline().rpartition(":")[2])

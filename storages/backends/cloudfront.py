@@ -45,8 +45,8 @@ class Signer:
         if policy is None:
             expires = int(date_less_than.timestamp())  # type: ignore[union-attr]
             return self._signed(url, f"Expires={expires}", custom_policy(url, expires).encode())
-        text = policy.encode() if isinstance(policy, str) else policy
-        return self._signed(url, f"Policy={_encoded(text)}", text)
+        message = policy.encode() if isinstance(policy, str) else policy
+        return self._signed(url, f"Policy={_encoded(message)}", message)
 
     def _signed(self, url: str, query: str, policy: bytes) -> str:
         mark = "&" if "?" in url else "?"
