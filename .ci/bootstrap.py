@@ -35,15 +35,21 @@ CEPH = Programs(
     ["ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin"],
     ["radosgw", "ceph-mon", "ceph-osd", "ceph-common"],
 )
+NODE = Programs("Node.js, for Azurite, the Azure server of the tests", ["node", "npm"], ["nodejs", "npm"])
+OPENSSH = Programs("OpenSSH, the SFTP server of the tests", ["sshd"], ["openssh-server"])
+PROFTPD = Programs(
+    "ProFTPD, the FTPS server of the tests", ["proftpd", "openssl"], ["proftpd-core", "proftpd-mod-crypto", "openssl"]
+)
+SERVERS = [CEPH, NODE, OPENSSH, PROFTPD]
 CHROMIUM = Programs("Chromium, which drives the demo", ["chromium|chromium-browser|google-chrome"], ["chromium"])
 
 # What a make target needs: extras of setup.cfg, programs of the system.
 TARGETS: dict[str, tuple[list[str], list[Programs]]] = {
-    "test": (["test"], [CEPH]),
+    "test": (["test"], SERVERS),
     "check": (["test", "docs", "check"], []),
     "demo": (["demo"], []),
     "demo-check": (["demo-check"], [CHROMIUM]),
-    "tox": (["check"], [CEPH]),
+    "tox": (["check"], SERVERS),
 }
 
 

@@ -19,10 +19,12 @@ from textwrap import indent
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-GENERATED = ROOT / "docs" / "generated"
+DOCS = ROOT / "docs"
+GENERATED = DOCS / "generated"
 sys.path.insert(0, str(ROOT))
 
 from django.conf import settings  # noqa: E402
+from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 
 if not settings.configured:
     settings.configure()
@@ -45,12 +47,20 @@ CAPABILITIES = {
     "create_only": "The service itself refuses to replace an object when told so.",
     "if_match": "Reads and writes can be tied to the object as it was when it was opened.",
     "copy": "``copy()`` and ``move()`` run on the server.",
+    "move": "``move()`` is a rename.",
     "delete_many": "``delete_many()`` removes many objects in one request.",
     "presign": "HTTP methods for which ``url()`` signs.",
     "created_time": "``get_created_time()`` works.",
     "accessed_time": "``get_accessed_time()`` works.",
     "content_type": "The service keeps the content type, and sends it over HTTP.",
     "content_addressed": "The service chooses the key by the content; nothing can be replaced.",
+}
+
+# What a backend, by its module, must be given before one can be made and asked what it can do; nothing is sent.
+EXAMPLE_OPTIONS = {
+    "apache_libcloud": {"type": "S3", "bucket": "example"},
+    "azure_storage": {"account_name": "example", "azure_container": "example"},
+    "dropbox": {"oauth2_access_token": "example"},
 }
 
 
@@ -87,20 +97,25 @@ def pages() -> dict[str, str]:
         "legacy-options.rst": legacy_option_table(backends),
         "settings.rst": "".join(section(*backend) for backend in backends.items()),
     }
-    for module, cls in backends.items():
-        texts[f"options-{module}.rst"] = option_table(cls)
-        texts[f"example-{module}.rst"] = options_example(cls)
+    texts |= {f"options-{module}.rst": option_table(cls) for module, cls in backends.items()}
+    texts |= {f"example-{module}.rst": options_example(backends[module]) for module in examples_wanted()}
     return {name: BEGINNING + text for name, text in texts.items()}
 
 
+def examples_wanted() -> set[str]:
+    """Return the backends whose page shows an example of all options."""
+    written_pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.rst"))
+    return set(re.findall(r"include:: generated/example-(\w+)\.rst", written_pages))
+
+
 def storage_classes() -> dict[str, type[BaseStorage]]:
-    """Return the storage that each module of storages.backends is about, S3 first."""
+    """Return the storage that each module of storages.backends is about: S3 first, memory last."""
     found = {}
     for module in sorted(info.name for info in pkgutil.iter_modules(storages.backends.__path__)):
         for cls in vars(importlib.import_module(f"storages.backends.{module}")).values():
             if inspect.isclass(cls) and cls.__module__.endswith(f".{module}") and BaseStorage in cls.__bases__:
                 found[module] = cls
-    return dict(sorted(found.items(), key=lambda item: (item[0] != "s3", item[0])))
+    return dict(sorted(found.items(), key=lambda item: (item[0] != "s3", item[0] == "memory", item[1].__name__)))
 
 
 def dotted(cls: type) -> str:
@@ -187,28 +202,30 @@ def legacy_option_table(backends: dict[str, type[BaseStorage]]) -> str:
 
 
 def capability_table(backends: dict[str, type[BaseStorage]]) -> str:
-    declared = {cls.__name__: cls(**example_options(cls)).capabilities for cls in backends.values()}
+    declared = {cls.__name__: capabilities_of(module, cls) for module, cls in backends.items()}
     names = [field.name for field in fields(Capabilities) if field.name != "missing"]
-    rows = (
-        [f"``{name}``", CAPABILITIES[name], *(shown(getattr(capabilities, name)) for capabilities in declared.values())]
-        for name in names
-    )
-    width = 35 // len(declared)
-    text = table(["Capability", "Meaning", *declared], [24, 41, *[width] * len(declared)], rows)
+    rows = ([f"``{name}``", CAPABILITIES[name], able(name, declared)] for name in names)
+    text = table(["Capability", "Meaning", "Who has it"], [22, 38, 40], rows)
     for cls, capabilities in declared.items():
         text += f"\nWhy not, {cls}:\n\n"
         text += "".join(f"* ``{name}``: {marked(reason)}\n" for name, reason in capabilities.missing.items())
     return text
 
 
-def example_options(cls: type[BaseStorage]) -> dict[str, Any]:
-    return {"bucket_name": "example"} if "bucket_name" in cls.declared_settings() else {}
+def able(name: str, declared: dict[str, Capabilities]) -> str:
+    """Return the storages that have a capability, with what of it where they differ."""
+    values = {cls.removesuffix("Storage"): getattr(capabilities, name) for cls, capabilities in declared.items()}
+    if all(value is True for value in values.values()):
+        return "all"
+    shown = (cls if value is True else f"{cls} ({', '.join(sorted(value))})" for cls, value in values.items() if value)
+    return ", ".join(shown)
 
 
-def shown(value: Any) -> str:
-    if isinstance(value, frozenset):
-        return ", ".join(sorted(value)) or "no"
-    return "yes" if value else "no"
+def capabilities_of(module: str, cls: type[BaseStorage]) -> Capabilities:
+    try:
+        return cls(**EXAMPLE_OPTIONS.get(module, {})).capabilities
+    except ImproperlyConfigured as error:
+        sys.exit(f"docs/generate.py must make one storage of each backend to ask it what it can do. {error}")
 
 
 # Cases of the contract
@@ -270,7 +287,7 @@ _CODE = re.compile(
     rf"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?: = (?:{_VALUE}))?"  # a Django setting, and what it is to be set to
     rf"|{_VALUE}"
     r"|\w+\([^)]*\)"  # a call
-    r"|[a-z]+(?:_[a-z]+)+"  # an option
+    r"|\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+"  # an option
     r"|https?://(?:[^\s),]*[^\s),.])?)"
 )
 

@@ -41,17 +41,19 @@ class BaseStorage(StorageMixin, Storage):
     file_class: type[StorageFile] = StorageFile
 
     part_size = 8 * MIB  # bytes of one part of a long write; what is shorter is written in one request
-    parts_at_once = 3  # parts on their way at a time; 0 sends each in the writing thread
+    parts_at_once = 4  # parts on their way at a time; 0 sends each in the writing thread
     file_parts_at_once = 10  # the same for a file on disk, whose parts take no memory
-    ranges_at_once = 12  # ranges on their way at a time in a sequential read
-    read_ahead = 24 * MIB  # bytes that a sequential read may hold
+    ranges_at_once = 16  # ranges on their way at a time in a sequential read
+    read_ahead = 32 * MIB  # bytes that a sequential read may hold
     spool_limit = 8 * MIB  # bytes in memory of what can only be written or read whole
 
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
         """Return what a migration writes down: the class and its options, without the secret ones."""
         declared = self.declared_settings()
         path, args, kwargs = super().deconstruct()  # type: ignore[misc]
-        return path, args, {n: v for n, v in kwargs.items() if n not in declared or not declared[n].hides(v)}
+        kwargs = {**dict(zip(self.positional, args, strict=False)), **kwargs}
+        kwargs = {n: v for n, v in kwargs.items() if n not in declared or not declared[n].hides(v)}
+        return path, args[len(self.positional) :], kwargs
 
     # Opening
 
@@ -104,7 +106,7 @@ class BaseStorage(StorageMixin, Storage):
             content = File(content, name)
         validate_file_name(name, allow_relative_path=True)
         with contextlib.ExitStack() as stack:
-            if not self._role("overwrite") and not _is_seekable(content):
+            if self.capabilities.create_only and not self._role("overwrite") and not _is_seekable(content):
                 content = self._rewindable(content, stack)
             for candidate in self._candidates(str(name), content, max_length):
                 # Again, for subclasses whose get_available_name() does not (CVE-2024-39330).
@@ -120,6 +122,9 @@ class BaseStorage(StorageMixin, Storage):
     def _candidates(self, name: str, content: Any, max_length: int | None) -> Iterator[str]:
         """Yield names to try. The write itself finds out whether a name is free, where the service can tell."""
         own_choice = type(self).get_available_name is not BaseStorage.get_available_name
+        if self.capabilities.content_addressed and not own_choice:  # it will have another one
+            yield name
+            return
         if own_choice or self._role("overwrite") or not self.capabilities.create_only:
             for _ in range(_MOST_NAMES):
                 yield self.get_available_name(name, max_length=max_length)
@@ -247,6 +252,7 @@ class BaseStorage(StorageMixin, Storage):
     def copy(self, source: str, target: str) -> None:
         """Copy an object to ``target``, which is replaced; by the service if it can. Raises FileNotFoundError."""
         source_key, target_key = self._file_key(source), self._file_key(target)
+        self._may_choose_names()
         if source_key == target_key:
             self._stat_of(source)
         elif self.capabilities.copy:
@@ -257,9 +263,14 @@ class BaseStorage(StorageMixin, Storage):
                 self._write(target, target_key, chunks_of(content), self._options(target_key, content))
 
     def move(self, source: str, target: str) -> None:
-        """Rename an object to ``target``, which is replaced: a copy, then a delete. Raises FileNotFoundError."""
+        """Rename an object to ``target``, which is replaced; in one step where possible. Raises FileNotFoundError."""
+        source_key, target_key = self._file_key(source), self._file_key(target)
+        if source_key != target_key and self.capabilities.move:
+            with self._translating(source):
+                self._move(source_key, target_key)
+            return
         self.copy(source, target)
-        if self._key(source) != self._key(target):
+        if source_key != target_key:
             self.delete(source)
 
     # Kept for code written for earlier releases
@@ -289,6 +300,12 @@ class BaseStorage(StorageMixin, Storage):
             raise IsADirectoryError(errno.EISDIR, "This names a directory, not a file", name)
         return key
 
+    def _may_choose_names(self) -> None:
+        if self.capabilities.content_addressed:
+            raise NotImplementedError(
+                f"{type(self).__name__} names a file after its content, so only save() writes; it returns the name"
+            )
+
     def _name(self, key: str) -> str:
         return key[len(self._root) :]
 
@@ -305,10 +322,13 @@ class BaseStorage(StorageMixin, Storage):
     # Reading
 
     def _fetch(self, name: str, key: str, start: int, end: int | None, if_match: str | None = None) -> Body:
-        if not self.capabilities.if_match:
-            if_match = None
-        with self._translating(name, changed=if_match is not None):
-            return _TranslatingBody(self, name, self._open_range(key, start, end, if_match))
+        condition = if_match if self.capabilities.if_match else None
+        with self._translating(name, changed=condition is not None):
+            body = self._open_range(key, start, end, condition)
+        if if_match and body.stat and body.stat.etag not in (None, if_match):
+            body.close()
+            raise ObjectChanged(errno.EIO, "Another writer changed the object since it was opened; open it again", name)
+        return _TranslatingBody(self, name, body)
 
     def _reader(self, name: str) -> tuple[BinaryIO, Stat]:
         """Return a seekable binary reader of ``name``, and what is known of the object. For StorageFile."""
@@ -379,6 +399,7 @@ class BaseStorage(StorageMixin, Storage):
     def _writer(self, name: str, kind: str, part_size: int | None = None) -> tuple[Writer, Stat | None]:
         """Return a writer for a mode other than ``r``, and what is known of the object. For StorageFile."""
         key = self._file_key(name)
+        self._may_choose_names()
         if kind[0] == "x" and self.exists(name):
             raise FileExistsError(errno.EEXIST, "There is such an object already", name)
         options, stat = self._options(key, create_only=kind[0] == "x"), None
@@ -524,6 +545,10 @@ class BaseStorage(StorageMixin, Storage):
 
     def _start_parts(self, key: str, options: WriteOptions) -> PartUpload:
         """Begin a write in parts."""
+        raise NotImplementedError
+
+    def _move(self, source_key: str, key: str) -> None:
+        """Rename an object on the service's side, replacing what lies at ``key``; "not found" raises."""
         raise NotImplementedError
 
     def _copy(self, source_key: str, key: str) -> None:

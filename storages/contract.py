@@ -21,6 +21,7 @@ class Capabilities:
     create_only: bool = False  # _put() and parts honour WriteOptions.create_only atomically
     if_match: bool = False  # _put(), parts and _open_range() honour an etag
     copy: bool = False  # _copy() runs on the server
+    move: bool = False  # _move() renames on the server
     delete_many: bool = False  # _delete_many() removes several objects in one request
     presign: frozenset[str] = frozenset()  # HTTP methods that url() signs
     created_time: bool = False

@@ -55,5 +55,5 @@ def _combined(kind: type[Exception], vendor: type[BaseException]) -> type[Transl
 def _combine(kind: type[Exception], vendor: type[BaseException]) -> type[Translated]:
     try:
         return type(kind.__name__, (Translated, kind, vendor), {"__module__": vendor.__module__})
-    except TypeError:  # the two cannot be one class
-        return type(kind.__name__, (Translated, kind), {})
+    except TypeError:  # the one is a kind of the other, or the two cannot be one class
+        return type(kind.__name__, (Translated, vendor if issubclass(vendor, kind) else kind), {})

@@ -58,10 +58,10 @@ class StorageMixin(SettingsMixin):
         "acl": "acl",
     }
 
-    def __init__(self, **options: Any):
+    def __init__(self, *args: Any, **options: Any):
         if self.sdk is not None:
             self.sdk.require(type(self).__name__)
-        super().__init__(**options)
+        super().__init__(*args, **options)
         location = self._role("location", "")
         try:
             location_prefix(location)

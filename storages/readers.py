@@ -34,6 +34,8 @@ READALL_RANGE = 8 * MIB
 # A broken answer is asked for again as long as this much time has not gone by: a stalled server is not asked twice.
 RETRY_SECONDS = 20
 RETRIES = 2
+# A reader that waits longer than this for a block is slowed by the network, and gets more of them at a time.
+LONG_WAIT = 0.02  # seconds
 
 
 class RangeReader(io.RawIOBase):
@@ -129,8 +131,10 @@ class RangeReader(io.RawIOBase):
         while self._pending:
             start, end, coming = self._pending.popleft()
             if start <= self._position < end:
+                asked = time.monotonic()
                 self._keep(start, coming.result())
-                self._wanted_depth = min(self._wanted_depth * 2, self._depth)
+                if time.monotonic() - asked > LONG_WAIT:
+                    self._wanted_depth = min(self._wanted_depth * 2, self._depth)
                 return self._blocks[-1]
             coming.cancel()
         start, end = self._position, self._position + max(wanted, SHORT_RANGE)
@@ -149,8 +153,8 @@ class RangeReader(io.RawIOBase):
         return None
 
     def _keep(self, start: int, block: memoryview) -> None:
-        # Two large blocks at the most: together with what is on its way they are the memory that a reader costs.
-        while len(self._blocks) > 2 or sum(len(kept) for _, kept in self._blocks) > LARGEST_WINDOW:
+        # One large block, or a few short ones: with what is on its way they are the memory that a reader costs.
+        while len(self._blocks) > 2 or sum(len(kept) for _, kept in self._blocks) > TAIL:
             _, old = self._blocks.popleft()
             if isinstance(old.obj, bytearray) and len(old.obj) == LARGEST_WINDOW:
                 self._spare.append(old.obj)

@@ -129,10 +129,14 @@ class SettingsMixin:
     be assigned later: whatever was derived from them is then made again.
     """
 
+    positional: ClassVar[tuple[str, ...]] = ()  # the options that may be given without their names, in order
     renamed: ClassVar[dict[str, Renamed]] = {}
     removed: ClassVar[dict[str, str]] = {}  # option of an earlier release: what to do instead
 
-    def __init__(self, **options: Any):
+    def __init__(self, *args: Any, **options: Any):
+        if len(args) > len(self.positional):
+            raise TypeError(f"{type(self).__name__} takes {len(self.positional)} positional options, not {len(args)}")
+        options.update(zip(self.positional, args, strict=False))
         for old, new in self.renamed.items():
             self._adopt(old, new, options)
         defaults = self.get_default_settings()
@@ -186,12 +190,20 @@ class SettingsMixin:
         )
         converted = new.convert(value)
         if isinstance(converted, Mapping):  # one of the things that the option now holds
-            now = getattr(type(self), new.option)
-            current = options.get(new.option, now.lookup() if isinstance(now, Setting) else now)
+            current = options.get(new.option, self._given(new.option))
             if isinstance(current, Mapping):
                 options[new.option] = {**converted, **current}
                 return
         options.setdefault(new.option, converted)
+
+    def _given(self, option: str) -> Any:
+        """Return what a subclass or a Django setting gives for ``option``, leaving its default out."""
+        inherited = getattr(type(self), option)
+        if not isinstance(inherited, Setting):
+            return inherited
+        return next(
+            (getattr(django_settings, name) for name in inherited.names if hasattr(django_settings, name)), None
+        )
 
     def _refuse(self, name: str, known: list[str]) -> None:
         advice = f"; {self.removed[name]}" if name in self.removed else nearest(name, known)

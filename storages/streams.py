@@ -47,6 +47,13 @@ def file_on_disk(content: Any) -> tuple[int, int] | None:
     return (file.fileno(), status.st_size) if stat.S_ISREG(status.st_mode) else None
 
 
+class PartBuffer(io.BytesIO):
+    """The bytes of one part, of which one read gets at most CHUNK_SIZE: SDKs ask for more and copy it."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size if size is None or size < 0 else min(size, CHUNK_SIZE))
+
+
 class FileSlice(io.RawIOBase):
     """A seekable readable of ``size`` bytes of an open file from ``start``, which moves nobody else's position."""
 
@@ -71,7 +78,8 @@ class FileSlice(io.RawIOBase):
 
     def read(self, size: int | None = -1, /) -> bytes:
         left = max(self._size - self._position, 0)
-        wanted = left if size is None or size < 0 else min(size, left)
+        # SDKs ask for a mebibyte at a time and copy it; with ten parts on their way that adds up.
+        wanted = left if size is None or size < 0 else min(size, left, CHUNK_SIZE)
         data = os.pread(self._descriptor, wanted, self._start + self._position)
         if wanted and not data:
             raise OSError("The file became shorter while it was sent")

@@ -157,7 +157,8 @@ def test_windows_double_up_to_the_largest(service):
 
 
 @pytest.mark.usefixtures("at_once")
-def test_depth_grows_with_the_run_and_no_further_than_told(service):
+def test_depth_grows_while_the_reader_waits_and_no_further_than_told(service, monkeypatch):
+    monkeypatch.setattr(readers, "LONG_WAIT", -1)
     reader = RangeReader(service.fetch, depth=3)
     ahead = []
     while reader.tell() < len(service.content):

@@ -30,7 +30,19 @@ MODULES = sorted(
     for path in ROOT.rglob("*.py")
 )
 BACKEND_MODULES = [module.name for module in pkgutil.iter_modules(backends.__path__, "storages.backends.")]
-SDKS = ("azure", "b2sdk", "boto3", "botocore", "cryptography", "dropbox", "google", "libcloud", "paramiko", "rsa")
+SDKS = (
+    "azure",
+    "b2sdk",
+    "boto3",
+    "botocore",
+    "cryptography",
+    "dropbox",
+    "google",
+    "libcloud",
+    "paramiko",
+    "rsa",
+    "urllib3",
+)
 
 # Imports go down, or stay in one layer. The first row that fits a module is its layer.
 LAYERS = [
@@ -47,6 +59,7 @@ OPTIONAL_HOOKS = {"_advise", "_exists", "_first", "_walk", "_public_url", "_sign
 HOOKS_OF_CAPABILITIES = {
     "parts": "_start_parts",
     "copy": "_copy",
+    "move": "_move",
     "delete_many": "_delete_many",
     "presign": "_presign",
 }
@@ -55,6 +68,7 @@ HOOKS_OF_CAPABILITIES = {
 OVERRIDES = {
     ("AzureStorage", "longest_expire"): "only a delegation key limits what it signs",
     ("AzureStorage", "url"): "earlier releases take the life before the parameters",
+    ("B2Storage", "get_default_settings"): "options come from one dictionary, BACKBLAZE_CONFIG",
     ("S3Storage", "capabilities"): "whether it can create only depends on the service",
     ("S3Storage", "get_default_settings"): "subclasses name their own settings for keys in access_key_names",
     ("S3Storage", "longest_expire"): "each kind of signature has its own limit",
@@ -78,6 +92,7 @@ FOREIGN_WORDS = {
 FOREIGN_WORDS_ALLOWED = {
     ("storages.backends.azure_storage", "url", "mode"): "what earlier releases call the permission of a URL",
     ("storages.backends.cloudfront", "__reduce__", "reduce"): "a signer is an option, and goes where its storage goes",
+    ("storages.backends.ipfs", "_delete", "mode"): "delete_mode is an option's name",
     ("storages.backends.s3", "_parse_time", "text"): "a timestamp, as the service writes it",
 }
 

@@ -56,8 +56,13 @@ class OpenSSH(Server):
         return getpass.getuser()
 
     @property
+    def weak_user(self) -> str:
+        """An account that may not write where another one has forbidden it: not root."""
+        return "nobody" if self.user == "root" else self.user
+
+    @property
     def key(self) -> str:
-        """The private key that opens the account."""
+        """The private key that opens the accounts."""
         return str(self.directory / "user")
 
     @property
@@ -87,6 +92,7 @@ class OpenSSH(Server):
             if not path.exists():
                 self._run(str(find_program("ssh-keygen")), "-q", "-t", kind, "-N", "", "-f", str(path))
         (self.directory / "authorized_keys").write_bytes((self.directory / "user.pub").read_bytes())
+        self.directory.chmod(0o755)
         self.files.mkdir(exist_ok=True)
         self.port = free_ports(1)[0]
         config = self.directory / "sshd_config"

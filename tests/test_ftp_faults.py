@@ -1,0 +1,37 @@
+"""The faults of the contract, on FTP."""
+
+from __future__ import annotations
+
+import pytest
+
+from storages.backends.ftp import FTPStorage
+from tests.conftest import running
+from tests.faults import FaultCases, FTPProxy
+from tests.servers.ftpd import Pyftpdlib
+from tests.servers.process import HOST
+from tests.servers.proxy import Proxy
+
+
+@pytest.fixture(scope="module")
+def pyftpdlib(pytestconfig):
+    yield from running(Pyftpdlib(), pytestconfig)
+
+
+class TestFTPFaults(FaultCases):
+    backend, server = "FTP faults", "pyftpdlib"
+    overwrites = {"allow_overwrite": True}
+
+    @pytest.fixture(autouse=True)
+    def stand(self, pyftpdlib):
+        self.service, self.files = pyftpdlib, pyftpdlib.files
+        with Proxy(HOST, 1, http=False) as self.flow, FTPProxy(pyftpdlib.port, self.flow) as self.wire:
+            yield
+        pyftpdlib.clean()
+
+    def make_storage(self, **options):
+        storage = FTPStorage(self.service.location(port=self.wire.port), **options)
+        storage.ranges_at_once = 0  # one data connection at a time finds its way
+        return storage
+
+    def killed_options(self):
+        return "storages.backends.ftp.FTPStorage", {"location": self.service.location()}

@@ -1,0 +1,509 @@
+"""What is special about SFTPStorage: who the server is, what files are like, what it costs, how connections live."""
+
+from __future__ import annotations
+
+import base64
+import collections
+import contextlib
+import datetime
+import getpass
+import logging
+import os
+import shutil
+import socket
+import stat
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import paramiko
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.files.base import ContentFile
+from django.test import override_settings
+
+from storages.backends import connections
+from storages.backends.sftpstorage import HostKeyError, SFTPStorage, fingerprint
+from storages.contract import ObjectChanged
+from tests.conftest import running
+from tests.servers.openssh import OpenSSH
+from tests.servers.process import HOST
+from tests.servers.proxy import Proxy
+
+MIB = 1024**2
+STRANGE_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(scope="module")
+def openssh(pytestconfig):
+    yield from running(OpenSSH(), pytestconfig)
+
+
+@pytest.fixture
+def make(openssh):
+    """Make a storage; what is given as None is left out."""
+    made = []
+
+    def make(port=None, **options):
+        given = {"host": HOST, "params": params(openssh, port), "host_fingerprint": openssh.host_key(), **options}
+        made.append(SFTPStorage(**{name: value for name, value in given.items() if value is not None}))
+        return made[-1]
+
+    yield make
+    for storage in made:
+        with contextlib.suppress(ImproperlyConfigured):
+            storage.close()
+    openssh.clean()
+
+
+@pytest.fixture
+def storage(make):
+    return make()
+
+
+@pytest.fixture
+def home(monkeypatch, tmp_path):
+    """An empty home directory."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("storages.backends.sftpstorage.SYSTEM_KNOWN_HOSTS", tmp_path / "none")
+    return tmp_path
+
+
+@pytest.fixture
+def requests(monkeypatch):
+    """The names of the requests that any client sends."""
+    names = {
+        number: name for name, number in vars(paramiko.sftp).items() if name.startswith("CMD_") and name != "CMD_NAMES"
+    }
+    sent = []
+    ask = paramiko.SFTPClient._async_request
+
+    def noted(self, file, kind, *fields):
+        sent.append(names[kind].removeprefix("CMD_"))
+        return ask(self, file, kind, *fields)
+
+    monkeypatch.setattr(paramiko.SFTPClient, "_async_request", noted)
+    return sent
+
+
+def params(server, port=None, **changes):
+    given = {
+        "port": port or server.port,
+        "username": server.user,
+        "key_filename": server.key,
+        "allow_agent": False,
+        "look_for_keys": False,
+    }
+    return {**given, **changes}
+
+
+def save(storage, name, content=b"content"):
+    return storage.save(name, ContentFile(content))
+
+
+def content_of(storage, name):
+    with storage.open(name) as file:
+        return file.read()
+
+
+def shown(key: str) -> str:
+    """Return the fingerprint of a public key."""
+    name, data = key.split()
+    return fingerprint(paramiko.PKey.from_type_string(name, base64.b64decode(data)))
+
+
+# The server has to be the one that is meant: C-160, C-161, S-15
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "rsa"])
+def test_server_with_the_pinned_key_is_trusted(make, openssh, home, kind):
+    assert make(host_fingerprint=openssh.host_key(kind)).exists("a.txt") is False
+
+
+def test_server_with_a_pinned_fingerprint_is_trusted(make, openssh, home):
+    pins = [shown(STRANGE_KEY), shown(openssh.host_key())]
+    assert make(host_fingerprint=pins).exists("a.txt") is False
+
+
+@pytest.mark.parametrize("where", ["option", "user"])
+def test_known_host_is_trusted(make, openssh, home, where):
+    (home / ".ssh").mkdir()
+    path = openssh.write_known_hosts(home / ".ssh/known_hosts", openssh.host_key())
+    storage = make(host_fingerprint=None, known_host_file=str(path) if where == "option" else None)
+    assert storage.exists("a.txt") is False
+
+
+@pytest.mark.contract("C-161")
+def test_unknown_host_is_refused_and_not_remembered(make, openssh, home):
+    known = home / "known_hosts"
+    known.write_text("")
+    for options in ({"known_host_file": str(known)}, {}):
+        with pytest.raises(HostKeyError, match="is not among the known hosts") as error:
+            make(host_fingerprint=None, **options).exists("a.txt")
+        assert shown(openssh.host_key()) in str(error.value)
+    assert known.read_text() == ""
+    assert list(home.iterdir()) == [known]
+
+
+@pytest.mark.contract("C-160")
+def test_changed_host_key_is_refused(make, openssh, home):
+    known = openssh.write_known_hosts(home / "known_hosts", STRANGE_KEY)
+    storage = make(host_fingerprint=None, known_host_file=str(known))
+    with pytest.raises(ConnectionError, match="somebody may be listening"):
+        storage.exists("a.txt")
+
+
+@pytest.mark.parametrize("pin", [STRANGE_KEY, shown(STRANGE_KEY)], ids=["key", "fingerprint"])
+def test_server_with_another_key_than_the_pinned_one_is_refused(make, openssh, home, pin):
+    # Even though it is a known host.
+    known = openssh.write_known_hosts(home / "known_hosts", openssh.host_key())
+    with pytest.raises(ConnectionError, match="somebody may be listening"):
+        make(host_fingerprint=pin, known_host_file=str(known)).exists("a.txt")
+
+
+def test_unverified_host_is_warned_of(make, openssh, home, caplog):
+    storage = make(host_fingerprint=None, verify_host=False)
+    with caplog.at_level(logging.WARNING, "storages"):
+        assert storage.exists("a.txt") is False
+    assert ["SFTP_VERIFY_HOST" in record.getMessage() for record in caplog.records if record.name == "storages"] == [
+        True
+    ]
+    assert list(home.iterdir()) == []
+
+
+# Options
+
+
+BAD_OPTIONS = {
+    "no host": ({"host": None}, "SFTP_STORAGE_HOST"),
+    "no fingerprint": ({"host_fingerprint": "MD5:00:11"}, "SFTP_HOST_FINGERPRINT"),
+    "missing key": ({"params": {"key_filename": "/none"}}, "an option names a file that is not there"),
+    "missing known hosts": ({"host_fingerprint": None, "known_host_file": "/none"}, "is not there"),
+    "wrong type": ({"params": "port=22"}, "SFTP_STORAGE_PARAMS"),
+    "misspelt": ({"known_hosts_file": "x"}, "did you mean 'known_host_file'"),
+    "negative": ({"uid": -1}, "SFTP_STORAGE_UID"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), BAD_OPTIONS.values(), ids=BAD_OPTIONS)
+def test_bad_option_is_told(make, openssh, options, message):
+    if "params" in options and isinstance(options["params"], dict):
+        options = {"params": params(openssh, **options["params"])}
+    with pytest.raises(ImproperlyConfigured, match=f"(?i){message}"):
+        make(**options).exists("a.txt")
+
+
+def test_django_settings_are_read(openssh):
+    settings = {
+        "SFTP_STORAGE_HOST": HOST,
+        "SFTP_STORAGE_ROOT": "somewhere/",
+        "SFTP_STORAGE_PARAMS": params(openssh),
+        "SFTP_HOST_FINGERPRINT": openssh.host_key(),
+        "SFTP_STORAGE_FILE_MODE": 0o640,
+        "SFTP_BASE_URL": "https://files.example.com/",
+    }
+    with override_settings(**settings):
+        storage = SFTPStorage()
+    save(storage, "a.txt")
+    storage.close()
+    assert stat.S_IMODE((openssh.files / "somewhere/a.txt").stat().st_mode) == 0o640
+    assert storage.url("a b.txt") == "https://files.example.com/a%20b.txt"
+    openssh.clean()
+
+
+@pytest.mark.parametrize("root", ["inner", "inner/", "{files}/inner", "{files}/inner/"])
+def test_root_may_be_relative_or_absolute(make, openssh, root):
+    storage = make(root_path=root.format(files=openssh.files))
+    save(storage, "dir/a.txt")
+    assert (openssh.files / "inner/dir/a.txt").read_bytes() == b"content"
+    assert storage.listdir("") == (["dir"], [])
+
+
+def test_permissions_are_given_to_what_is_new(make, openssh):
+    storage = make(file_mode=0o604, dir_mode=0o705)
+    save(storage, "new/a.txt")
+    with storage.open("new/b.bin", "wb") as file:
+        file.write(bytes(3 * MIB))
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in openssh.files.rglob("*")}
+    assert modes == {"new": 0o705, "a.txt": 0o604, "b.bin": 0o604}
+
+
+@pytest.mark.parametrize("wished", [{"uid": 0, "gid": 0}, {"gid": 0}, {"uid": 1, "gid": 2}, {"uid": 1}])
+def test_owner_is_given_to_what_is_new(make, openssh, wished):
+    if os.getuid() != 0:
+        pytest.skip("only root may give files away")
+    openssh.files.chmod(0o2755)
+    os.chown(openssh.files, 0, 3)  # so that what is new gets another group by itself
+    try:
+        save(make(**wished), "new/a.txt")
+    finally:
+        os.chown(openssh.files, 0, 0)
+        openssh.files.chmod(0o755)
+    owners = {(path.stat().st_uid, path.stat().st_gid) for path in openssh.files.rglob("*")}
+    assert owners == {(wished.get("uid", 0), wished.get("gid", 3))}
+
+
+def test_interactive_login_asks_once(make, openssh, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(getpass, "getpass", lambda prompt: asked.append(prompt) or "the passphrase")
+    locked = tmp_path / "locked"
+    shutil.copy(openssh.key, locked)
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "the passphrase", "-f", str(locked)], check=True)
+    silent = make(params=params(openssh, key_filename=str(locked)))
+    with pytest.raises(PermissionError):
+        silent.exists("a.txt")
+    assert asked == []
+    storage = make(params=params(openssh, key_filename=str(locked)), interactive=True)
+    assert storage.exists("a.txt") is False
+    storage.close()
+    assert storage.exists("a.txt") is False
+    assert asked == [f"Password of {openssh.user} at {HOST}: "]
+
+
+def test_socket_may_be_made_elsewhere(make, openssh):
+    made = []
+
+    def connect():
+        made.append(socket.create_connection((HOST, openssh.port)))
+        return made[-1]
+
+    storage = make(params=params(openssh, sock=connect))
+    save(storage, "a.txt")
+    storage.close()
+    assert content_of(storage, "a.txt") == b"content"
+    assert len(made) == 2
+
+
+# Files
+
+
+def test_foreign_names_and_special_files_do_not_break_a_listing(storage, openssh):
+    save(storage, "a.txt")
+    (openssh.files / os.fsdecode(b"caf\xe9.txt")).write_bytes(b"latin-1")
+    (openssh.files / "dir").mkdir()
+    (openssh.files / "to dir").symlink_to("dir")
+    (openssh.files / "to file").symlink_to("a.txt")
+    (openssh.files / "to nothing").symlink_to("missing")
+    os.mkfifo(openssh.files / "pipe")
+    directories, files = storage.listdir("")
+    assert (directories, files) == (["dir", "to dir"], ["a.txt", "caf\udce9.txt", "to file"])
+
+
+def test_accessed_time_is_known(storage, openssh):
+    save(storage, "a.txt")
+    os.utime(openssh.files / "a.txt", (1_000_000_000, 1_500_000_000))
+    assert storage.get_accessed_time("a.txt").timestamp() == 1_000_000_000
+    assert storage.get_modified_time("a.txt").timestamp() == 1_500_000_000
+
+
+REFUSED = {
+    "save": lambda storage: save(storage, "closed/b.txt"),
+    "new directory": lambda storage: save(storage, "closed/new/b.txt"),
+    "read": lambda storage: content_of(storage, "closed/a.txt"),
+    "delete": lambda storage: storage.delete("closed/a.txt"),
+    "list": lambda storage: storage.listdir("closed/inner"),
+}
+
+
+@pytest.mark.parametrize("deed", REFUSED.values(), ids=REFUSED)
+def test_refused_permission_is_a_permission_error(make, openssh, deed):
+    closed = openssh.files / "closed"
+    (closed / "inner").mkdir(parents=True)
+    (closed / "a.txt").write_bytes(b"content")
+    (closed / "a.txt").chmod(0)
+    (closed / "inner").chmod(0)
+    closed.chmod(0o555)
+    try:
+        with pytest.raises(PermissionError, match="lacks the permission"):
+            deed(make(params=params(openssh, username=openssh.weak_user)))
+    finally:
+        closed.chmod(0o755)
+        (closed / "inner").chmod(0o755)
+
+
+def test_write_that_the_server_refuses_is_an_error(storage):
+    # paramiko's own pipelining drops such answers.
+    def fill(session):
+        upload = session.create("/dev/full")
+        for _ in range(10):
+            upload.write(bytes(MIB))
+        upload.close()
+
+    with pytest.raises(OSError, match="Failure"):
+        storage._pool.run(fill)
+
+
+def test_file_that_shrinks_under_a_reader_is_an_error(storage, openssh):
+    save(storage, "a.bin", bytes(8 * MIB))
+    with storage.open_range("a.bin", 0) as body, pytest.raises(OSError, match="shorter"):
+        body.read(1)
+        os.truncate(openssh.files / "a.bin", 100_000)
+        while body.read(MIB):
+            pass
+
+
+def test_file_that_is_replaced_under_a_reader_is_told(make):
+    storage = make(file_overwrite=True)
+    save(storage, "a.bin", bytes(8 * MIB))
+    with storage.open("a.bin") as file:
+        file.read(10)
+        save(storage, "a.bin", b"other")
+        with pytest.raises(ObjectChanged):
+            file.read()
+
+
+def test_update_of_what_another_one_replaced_is_refused(make):
+    storage = make(file_overwrite=True)
+    save(storage, "a.txt", b"first")
+    file = storage.open("a.txt", "ab")
+    file.write(b" and mine")
+    save(storage, "a.txt", b"their own")
+    with pytest.raises(ObjectChanged):
+        file.close()
+    assert content_of(storage, "a.txt") == b"their own"
+
+
+def test_directory_is_never_replaced(make, openssh):
+    storage = make(file_overwrite=True)
+    save(storage, "dir/a.txt")
+    with pytest.raises(IsADirectoryError):
+        save(storage, "dir")
+    assert save(make(), "dir") != "dir"
+    assert content_of(storage, "dir/a.txt") == b"content"
+
+
+def test_file_in_the_place_of_a_directory_is_told(storage):
+    save(storage, "a.txt")
+    with pytest.raises(NotADirectoryError):
+        save(storage, "a.txt/b.txt")
+
+
+def test_server_without_posix_rename_still_replaces(make, monkeypatch):
+    def unsupported(self, old, new):
+        raise OSError("Operation unsupported")
+
+    storage = make(file_overwrite=True)
+    save(storage, "a.txt", b"old")
+    monkeypatch.setattr(paramiko.SFTPClient, "posix_rename", unsupported)
+    save(storage, "a.txt", b"new")
+    assert content_of(storage, "a.txt") == b"new"
+
+
+# Cost
+
+
+COSTS = {
+    "save": (lambda s: save(s, "dir/new.txt"), ["OPEN", "WRITE", "CLOSE", "RENAME"]),
+    "write": (lambda s: s.open("dir/new.txt", "wb").close(), ["OPEN", "CLOSE", "EXTENDED"]),
+    "read": (lambda s: content_of(s, "dir/a.txt"), ["OPEN", "FSTAT", "READ", "CLOSE"]),
+    "exists": (lambda s: s.exists("dir/a.txt"), ["STAT"]),
+    "exists, missing": (lambda s: s.exists("dir/b.txt"), ["STAT"]),
+    "size": (lambda s: s.size("dir/a.txt"), ["STAT"]),
+    "modified time": (lambda s: s.get_modified_time("dir/a.txt"), ["STAT"]),
+    "delete": (lambda s: s.delete("dir/a.txt"), ["REMOVE"]),
+    "url": (lambda s: s.url("dir/a.txt"), []),
+}
+
+
+@pytest.mark.parametrize(("deed", "sent"), COSTS.values(), ids=COSTS)
+def test_verb_costs(storage, requests, deed, sent):
+    save(storage, "dir/a.txt")
+    requests.clear()
+    deed(storage)
+    assert requests == sent
+
+
+def test_a_little_of_a_large_file_moves_a_little(storage, requests):
+    save(storage, "a.bin", bytes(16 * MIB))
+    requests.clear()
+    with storage.open("a.bin") as file:
+        file.read(1024)
+    assert collections.Counter(requests)["READ"] <= 8  # of 32 KiB
+
+
+def test_packets_are_not_held_back(storage):
+    transport = storage.client.get_channel().get_transport()
+    assert transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+    assert transport.packetizer._Packetizer__keepalive_interval == 30
+
+
+# Connections
+
+
+def test_closed_storage_can_be_used_again(storage):
+    save(storage, "a.txt")
+    client = storage.sftp
+    storage.close()
+    assert client.get_channel().closed
+    assert content_of(storage, "a.txt") == b"content"
+    with storage as same:
+        assert same is storage
+        assert storage.sftp.listdir() == ["a.txt"]
+    assert content_of(storage, "a.txt") == b"content"
+
+
+def test_storages_and_threads_share_a_few_connections(make, openssh):
+    with Proxy(HOST, openssh.port, http=False) as wire:
+        storages = [make(port=wire.port, connections=3) for _ in range(4)]
+
+        def work(number):
+            storage = storages[number % 4]
+            save(storage, f"{number}.bin", bytes([number]) * 100_000)
+            return content_of(storage, f"{number}.bin")
+
+        with ThreadPoolExecutor(12) as pool:
+            assert list(pool.map(work, range(48))) == [bytes([number]) * 100_000 for number in range(48)]
+        assert wire.connections <= 12
+        assert len(storages[0]._pool._idle) <= 3
+        storages[0].close()
+
+
+def test_holders_of_all_connections_do_not_wait_for_each_other(make, monkeypatch):
+    monkeypatch.setattr(connections, "PATIENCE", 0.1)
+    storage = make(connections=1)
+    save(storage, "a.bin", bytes(3 * MIB))
+    with storage.open_range("a.bin", 0) as body:
+        body.read(1)
+        with storage.open("b.bin", "wb") as file:
+            file.write(bytes(3 * MIB))
+    assert storage.size("b.bin") == 3 * MIB
+
+
+def test_idle_connections_are_closed_after_a_while(storage, monkeypatch):
+    pool = storage._pool
+    (first, _), (second, _) = pool._take(), pool._take()
+    pool.give_back(first)
+    monkeypatch.setattr(connections, "MOST_IDLE", -1)
+    pool.give_back(second)
+    assert (first.is_alive(0), second.is_alive(0)) == (False, True)
+    assert storage.exists("a.txt") is False
+
+
+def test_reader_that_nobody_closes_does_not_keep_its_connection(make):
+    storage = make(connections=1)
+    save(storage, "a.bin", bytes(3 * MIB))
+    body = storage._open_range("a.bin", 0, None)
+    body.read(1)
+    del body
+    assert storage._pool._open == {}
+
+
+def test_stale_uploads_are_only_those_below_the_root(make, openssh):
+    for name in ("inside/.storages-" + "0" * 32 + ".part", ".storages-" + "1" * 32 + ".part", "inside/.storages-x"):
+        path = openssh.files / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
+        os.utime(path, (0, 0))
+    storage = make(root_path="inside")
+    assert storage.listdir("") == ([], [".storages-x"])
+    assert storage.abort_stale_uploads(datetime.timedelta(days=1)) == 1
+    assert sorted(path.name[:11] for path in openssh.files.rglob("*.part")) == [".storages-1"]
+
+
+def test_urls_need_a_base(make):
+    assert make().url("a b.txt") == "/a%20b.txt"
+    with override_settings(MEDIA_URL="https://media.example.com/m/"):
+        assert make().url("ä?.txt", parameters={"v": 1}) == "https://media.example.com/m/%C3%A4%3F.txt?v=1"
+    with pytest.raises(ValueError, match="base_url"):
+        SFTPStorage(host=HOST, base_url=None).url("a.txt")
