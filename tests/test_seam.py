@@ -69,6 +69,8 @@ OVERRIDES = {
     ("AzureStorage", "longest_expire"): "only a delegation key limits what it signs",
     ("AzureStorage", "url"): "earlier releases take the life before the parameters",
     ("B2Storage", "get_default_settings"): "options come from one dictionary, BACKBLAZE_CONFIG",
+    ("LibCloudStorage", "capabilities"): "depends on the driver",
+    ("LibCloudStorage", "longest_expire"): "only a signed URL has a life",
     ("S3Storage", "capabilities"): "whether it can create only depends on the service",
     ("S3Storage", "get_default_settings"): "subclasses name their own settings for keys in access_key_names",
     ("S3Storage", "longest_expire"): "each kind of signature has its own limit",
@@ -92,6 +94,11 @@ FOREIGN_WORDS = {
 FOREIGN_WORDS_ALLOWED = {
     ("storages.backends.azure_storage", "url", "mode"): "what earlier releases call the permission of a URL",
     ("storages.backends.cloudfront", "__reduce__", "reduce"): "a signer is an option, and goes where its storage goes",
+    **{
+        ("storages.backends.dropbox", function, word): "Dropbox's own words for what a write does to an existing file"
+        for function in ("__init__", "_commit_options")
+        for word in ("mode", "overwrite")
+    },
     ("storages.backends.ipfs", "_delete", "mode"): "delete_mode is an option's name",
     ("storages.backends.s3", "_parse_time", "text"): "a timestamp, as the service writes it",
 }
