@@ -121,6 +121,10 @@ class SeaweedFSMixin:
     def clean(self):
         super().clean()
         # Its directories outlive what was in them, and are listed; S3 has none.
+        prefix = f"{self.location}/" if self.location else ""
+        answer = self.client.list_objects_v2(Bucket=self.bucket_name, Prefix=prefix, Delimiter="/")
+        if not answer.get("CommonPrefixes"):
+            return
         self.client.delete_bucket(Bucket=self.bucket_name)
         self.client.create_bucket(Bucket=self.bucket_name)
 
