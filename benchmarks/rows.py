@@ -228,7 +228,7 @@ def make_rows(sizes: Sizes, files: dict[str, Any]) -> list[Row]:
              Goal("threads", 0, hard=True), Goal("workers", 32, hard=True), Goal("files", 0, hard=True)),
             {"threads": 32, "count": sizes.load_files}, runs=1),
         Row("L-06", f"8 writers × {sizes.rounds} rounds on one name, SeaweedFS", "seaweedfs", "writers_on_one_name",
-            (Goal("lost", 0, hard=True),), {"writers": 8, "rounds": sizes.rounds}, options=keep, runs=1),
+            (Goal("lost", 0, hard=True),), {"writers": 8, "rounds": sizes.rounds, "at_once": 5}, options=keep, runs=1),
         Row("L-13", "stalled server, default options: verbs over 60 s", "mute", "stalled_server",
             (Goal("hanging", 0), Goal("slowest", 60)), {"limit": 65}, runs=1, at_once=True, slow=True),
         Row("L-14", "nobody listens: the slowest verb", "refused", "refusing_server",

@@ -512,25 +512,34 @@ def _in_threads(count, function):
 
 
 @scenario
-def writers_on_one_name(run, writers, rounds):
-    """Save from several threads under one name at once, and count the uploads that are lost."""
-    together = threading.Barrier(writers)
+def writers_on_one_name(run, writers, rounds, at_once):
+    """Save from several threads under one name at once, and count the uploads that are lost.
+
+    ``at_once`` rounds, each on a name of its own, run side by side: SeaweedFS makes a writer that has to wait for
+    another one wait for a second.
+    """
+    together = [threading.Barrier(writers) for _ in range(at_once)]
     prefix = uuid.uuid4().hex  # a real server keeps what an earlier run left
     saved = {}
 
-    def use(writer):
-        for number in range(rounds):
-            together.wait()
+    def use(thread):
+        writer, group = divmod(thread, at_once)
+        for number in range(group, rounds, at_once):
+            together[group].wait()
             body = f"{writer} in round {number}".encode()
             with contextlib.suppress(Exception):  # a save without a name is counted below
                 saved[writer, number] = run.storage.save(f"{prefix}/{number}.txt", _content(content=body))
 
     with run.measured(writers * rounds):
-        _in_threads(writers, use)
-    kept = 0
-    for (writer, number), name in saved.items():
+        _in_threads(writers * at_once, use)
+
+    def is_kept(item):
+        (writer, number), name = item
         with run.storage.open(name) as file:
-            kept += file.read() == f"{writer} in round {number}".encode()
+            return file.read() == f"{writer} in round {number}".encode()
+
+    with ThreadPoolExecutor(writers) as pool:
+        kept = sum(pool.map(is_kept, saved.items()))
     run.result["lost"] = writers * rounds - min(kept, len(set(saved.values())))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import importlib.util
 import re
 from pathlib import Path
@@ -11,11 +12,14 @@ from typing import NamedTuple
 
 import pytest
 from django.utils.module_loading import import_string
+from libcloud.storage.types import Provider
 
 from storages.backends.memory import MemoryStorage
 from storages.backends.s3 import S3Storage
 from storages.base import BaseStorage
 from storages.checks import LEGACY_SETTINGS
+from storages.optional import OptionalModule
+from storages.readers import FIRST_RANGE, KIB, LARGEST_WINDOW, MIB, SHORT_RANGE, TAIL
 from storages.testing import StorageContract
 
 ROOT = Path(__file__).parent.parent
@@ -30,13 +34,15 @@ PROMISES = [
     "Safe to share",
 ]
 
-# Settings of Django and pytest-django, and variables that boto3 reads.
+# Settings of Django and pytest-django, variables that SDKs read, names that are no settings.
 OF_OTHERS = {
-    *("DEFAULT_FILE_STORAGE", "FILE_UPLOAD_TEMP_DIR", "INSTALLED_APPS", "STATICFILES_STORAGE", "USE_TZ"),
-    *("DJANGO_SETTINGS_MODULE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
+    *("DEFAULT_FILE_STORAGE", "FILE_UPLOAD_TEMP_DIR", "INSTALLED_APPS", "STATICFILES_STORAGE", "STATIC_URL", "USE_TZ"),
+    *("DJANGO_SETTINGS_MODULE", "GOOGLE_APPLICATION_CREDENTIALS", "REQUESTS_CA_BUNDLE", "STORAGE_EMULATOR_HOST"),
+    *("IN_MEMORY", "S3_US_STANDARD_HOST"),
+    *vars(Provider),  # of Libcloud, whose constants name services
 }
 # What looks like a setting: words in capitals, joined by underscores, in double backquotes; or assigned in an example.
-SETTING = re.compile(r"(?<=``)[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?=``)|(?:AWS|GZIP)_\w+(?= = )")
+SETTING = re.compile(r"(?<=``)[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?=``)|(?<=    )[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?= = )")
 
 
 class Block(NamedTuple):
@@ -68,6 +74,14 @@ def python_blocks(page: Path) -> list[Block]:
 
 
 BLOCKS = [block for page in PAGES for block in python_blocks(page)]
+
+
+# The pages of backends, by module: each includes the table of its options.
+PAGES_OF_BACKENDS = {
+    module: page
+    for page in PAGES
+    for module in re.findall(r"^\.\. include:: generated/options-(\w+)\.rst", page.read_text("utf-8"), re.MULTILINE)
+}
 
 
 @pytest.fixture(scope="module")
@@ -108,10 +122,21 @@ def test_page_that_nothing_makes_is_told(generator, tmp_path, monkeypatch, capsy
     assert "options-gone.rst is made by nothing" in capsys.readouterr().err
 
 
+def test_absent_sdk_is_told_with_what_to_install(generator):
+    class Absent(MemoryStorage):
+        sdk = OptionalModule("absent", "extra")
+
+    with pytest.raises(SystemExit, match=r"Absent needs absent: pip install 'django-storages-ng\[extra\]'"):
+        generator.capabilities_of("absent", Absent)
+
+
+def test_every_backend_has_a_page(generator):
+    assert PAGES_OF_BACKENDS.keys() == generator.storage_classes().keys() - {"memory"}  # for tests: its table is enough
+
+
 def test_every_generated_page_is_included():
     included = set(re.findall(r"include:: generated/(\S+)", "".join(map(Path.read_text, DOCS.rglob("*.rst")))))
-    examples = {"example-memory.rst"}  # two options need no example
-    assert {page.name for page in (DOCS / "generated").iterdir()} - examples == included
+    assert {page.name for page in (DOCS / "generated").iterdir()} == included
 
 
 # Names
@@ -126,6 +151,14 @@ def test_settings_in_the_text_exist(page, generator):
     assert set(SETTING.findall(text_of(page))) <= known
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_extras_in_the_text_exist(page):
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    named_there = re.findall(r"django-storages-ng\[([\w,-]+)\]", page.read_text(encoding="utf-8"))
+    assert set(",".join(named_there).split(",")) - {""} <= config["options.extras_require"].keys()
+
+
 def text_of(page: Path) -> str:
     """Return the text of ``page`` without the section on names that do not exist."""
     return re.sub(r"Misspelt settings\n(?:.*\n)*?(?=.+\n-{3}|\Z)", "", page.read_text(encoding="utf-8"))
@@ -138,13 +171,34 @@ def test_options_that_stand_in_the_way_back_exist():
     assert named_there <= S3Storage.declared_settings().keys()
 
 
-@pytest.mark.parametrize("cls", [MemoryStorage, S3Storage])
-def test_hooks_of_a_backend_are_explained(cls):
+def test_hooks_of_backends_are_explained(generator):
     page = (DOCS / "writing-a-backend.rst").read_text(encoding="utf-8")
     explained = set(re.findall(r"^    \* - ``(_\w+)\(", page, re.MULTILINE))
-    hooks = {name for name in vars(cls) if re.match("_[a-z]", name) and hasattr(BaseStorage, name)}
-    assert hooks <= explained
+    own = {
+        base for cls in generator.storage_classes().values() for base in cls.__mro__ if "backends" in base.__module__
+    }
+    hooks = {name for cls in own for name in vars(cls) if re.match("_[a-z]", name) and hasattr(BaseStorage, name)}
+    kept = set(re.findall(r"``(_\w+)\(", (DOCS / "migrating.rst").read_text(encoding="utf-8")))
+    assert hooks - kept <= explained
     assert all(hasattr(BaseStorage, name) for name in explained)
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        f"fetches the first {FIRST_RANGE // KIB} KiB",
+        f"up to {BaseStorage.ranges_at_once} ranges at a time, of up to {LARGEST_WINDOW // MIB} MiB each",
+        f"Memory is at most {BaseStorage.read_ahead // MIB} MiB, beside",
+        f"a short range, of {SHORT_RANGE // KIB} KiB",
+        f"its last {TAIL // KIB} KiB",
+        f"in parts of {BaseStorage.part_size // MIB} MiB",
+        f"Up to {BaseStorage.parts_at_once} parts are on their way",
+        f"memory is {(BaseStorage.parts_at_once + 1) * BaseStorage.part_size // MIB} MiB at most",
+        f"in up to {BaseStorage.file_parts_at_once} parts at a time",
+    ],
+)
+def test_figures_of_the_text_are_those_of_the_code(figure):
+    assert figure in " ".join((DOCS / "files.rst").read_text(encoding="utf-8").split())
 
 
 # Examples
@@ -163,8 +217,9 @@ def test_storages_of_the_text_are_taken(block):
 
 
 @named([block for block in BLOCKS if re.search("^OPTIONS = ", block.code, re.MULTILINE)])
-def test_options_of_the_text_are_taken(block):
-    assert refused(S3Storage, block.settings["OPTIONS"]) == []
+def test_options_of_the_text_are_taken(block, generator):
+    module = next(module for module, page in PAGES_OF_BACKENDS.items() if page == ROOT / block.page)
+    assert refused(generator.storage_classes()[module], block.settings["OPTIONS"]) == []
 
 
 def refused(cls: type[BaseStorage], options: dict) -> list[str]:
