@@ -5,17 +5,22 @@
 # Not PYTHON, which names the interpreter that .venv is made with.
 RUN := .venv/bin/python
 ARGS ?=
+# Of the demo; what any other than S3 needs comes with the tests.
+BACKEND ?= s3
+DEMO_BOOTSTRAP = $(if $(filter-out s3,$(BACKEND)),.ci/bootstrap test,:)
 
 help:  ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo:  ## Run the demo site with a real S3 server; Ctrl-C stops both
+demo:  ## Run the demo site with a real server, BACKEND=s3, gcs, ...; Ctrl-C stops both
 	@.ci/bootstrap demo
-	@$(RUN) -m example.demo $(ARGS)
+	@$(DEMO_BOOTSTRAP)
+	@$(RUN) -m example.demo --backend $(BACKEND) $(ARGS)
 
 demo-check:  ## Drive the demo site with a headless Chromium, then exit
 	@.ci/bootstrap demo-check
-	@$(RUN) -m example.demo --check $(ARGS)
+	@$(DEMO_BOOTSTRAP)
+	@$(RUN) -m example.demo --check --backend $(BACKEND) $(ARGS)
 
 test:  ## Run the tests on every server that this machine can have; ARGS go to pytest
 	@.ci/bootstrap test

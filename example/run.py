@@ -1,4 +1,4 @@
-"""Start an S3 server and the album on it, and stop both for certain."""
+"""Start a server of files and the album on it, and stop both for certain."""
 
 import argparse
 import errno
@@ -9,20 +9,19 @@ import tempfile
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import django
-from botocore.exceptions import BotoCoreError, ClientError
 from django.core.management import call_command
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.core.wsgi import get_wsgi_application
 
+from example.backends import BACKENDS, DEFAULT, Backend, Prepared
 from tests.servers.process import ServerError
-from tests.servers.seaweedfs import SeaweedFS
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
 PORTS_TO_TRY = 20
-BUCKET = "album"
 
 
 class DemoError(Exception):
@@ -34,7 +33,9 @@ class Site:
     """The running demo."""
 
     url: str
-    server: SeaweedFS
+    backend: str  # a key of BACKENDS
+    server: Any
+    prepared: Prepared
 
 
 def main():
@@ -45,8 +46,8 @@ def main():
             signal.signal(number, signal.default_int_handler)
     try:
         if arguments.check:
-            return _check(arguments.port)
-        _serve(arguments.port)
+            return _check(arguments.port, arguments.backend)
+        _serve(arguments.port, arguments.backend)
     except KeyboardInterrupt:
         print("\nStopped.")
         return "The check was interrupted." if arguments.check else 0
@@ -55,38 +56,41 @@ def main():
     return 0
 
 
-def _serve(port):
+def _serve(port, backend):
     """Run the demo until Ctrl-C."""
-    with running_site(port) as site:
+    with running_site(port, backend) as site:
         _say(f"\n  The album is at  {site.url}\n")
-        _say(f"  Its files are in a bucket at {site.server.endpoint_url}, and go when the demo stops.")
+        place = BACKENDS[backend].place
+        _say(f"  Its files are in a {place} at {site.prepared.endpoint}, and go when the demo stops.")
         _say("  Ctrl-C stops it.")
         threading.Event().wait()
 
 
-def _check(port):
+def _check(port, backend):
     """Run the demo while a browser walks through it; return what to exit with."""
     # Any free port will do: a check is not in the way of a demo that is open beside it.
-    with running_site(port or 0) as site:
+    with running_site(port or 0, backend) as site:
         from example.check import check  # needs Django to be set up
 
         return check(site)
 
 
 @contextmanager
-def running_site(port=None):
+def running_site(port=None, backend=DEFAULT):
     """Yield the demo, served at ``port`` (None: the first free one from 8000 on, 0: any); raises DemoError."""
+    chosen = BACKENDS[backend]
     with ExitStack() as stack:
         directory = stack.enter_context(_temporary_directory())
         httpd = stack.enter_context(_bind(port))
-        server = stack.enter_context(_s3_server())
+        os.environ["DEMO_DIRECTORY"] = directory
+        server = stack.enter_context(_running_server(chosen))
         try:
-            _make_bucket(server)
-            _set_up_django(directory, server)
+            prepared = _prepare(chosen, server, stack)
+            _set_up_django(chosen, prepared)
             httpd.set_app(get_wsgi_application())
             threading.Thread(target=httpd.serve_forever, name="album", daemon=True).start()
             stack.callback(httpd.shutdown)
-            yield Site(f"http://{HOST}:{httpd.server_port}/", server)
+            yield Site(f"http://{HOST}:{httpd.server_port}/", backend, server, prepared)
         finally:
             # What is being stopped is stopped to the end, however often Ctrl-C is pressed.
             _ignore_signals()
@@ -96,6 +100,13 @@ def _parse_arguments():
     parser = argparse.ArgumentParser(prog="python -m example.demo", description=__doc__)
     parser.add_argument(
         "--port", type=int, help=f"port of the site on {HOST} (default: {DEFAULT_PORT}, or the next free one)"
+    )
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default=DEFAULT,
+        metavar="NAME",
+        help=f"where the files go: {', '.join(BACKENDS)} (default: {DEFAULT})",
     )
     parser.add_argument("--check", action="store_true", help="drive the site with a headless Chromium, then exit")
     return parser.parse_args()
@@ -140,51 +151,40 @@ def _bind_exactly(port):
 
 
 @contextmanager
-def _s3_server():
-    _say("Starting SeaweedFS ...")
-    server = SeaweedFS()
+def _running_server(chosen: Backend):
+    try:
+        server = chosen.make_server()
+    except ImportError as error:
+        raise DemoError(
+            f"The {chosen.kind} did not start: {error}\nInstall what it needs: .ci/bootstrap test"
+        ) from error
+    _say(f"Starting {server.name} ...")
     try:
         server.start()
     except (ServerError, OSError) as error:
-        raise DemoError(f"The S3 server did not start.\n{error}") from error
+        raise DemoError(f"The {chosen.kind} did not start.\n{error}") from error
     try:
         yield server
     finally:
         server.stop()
 
 
-def _make_bucket(server):
-    """Make the bucket; what lies below static/ may be read by anybody, as a browser has to."""
-    policy = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": "*",
-                "Action": "s3:GetObject",
-                "Resource": f"arn:aws:s3:::{BUCKET}/static/*",
-            }
-        ],
-    }
-    client = server.client()
+def _prepare(chosen, server, stack):
     try:
-        client.create_bucket(Bucket=BUCKET)
-        client.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(policy))
-    except (BotoCoreError, ClientError) as error:
-        raise DemoError(f"The S3 server did not make the bucket: {error}\n{server.log_tail()}") from error
-    finally:
-        client.close()
+        return chosen.prepare(server, stack)
+    except Exception as error:  # whatever class its SDK has for it
+        raise DemoError(f"The {chosen.kind} could not be made ready: {type(error).__name__}: {error}") from error
 
 
-def _set_up_django(directory, server):
+def _set_up_django(chosen, prepared):
+    shown = ("kind", "place", "access", "note", "meter", "static_place", "static_access", "lists_names_only")
+    facts = {name: getattr(chosen, name) for name in shown}
+    facts |= {"endpoint": prepared.endpoint, "bucket_name": prepared.bucket}
+    facts["storage"] = prepared.storages["default"]["BACKEND"]
     os.environ.update(
         DJANGO_SETTINGS_MODULE="example.settings",
-        DEMO_DIRECTORY=directory,
-        DEMO_ENDPOINT_URL=server.endpoint_url,
-        DEMO_BUCKET=BUCKET,
-        DEMO_ACCESS_KEY=server.access_key,
-        DEMO_SECRET_KEY=server.secret_key,
-        DEMO_REGION=server.region,
+        DEMO_STORAGES=json.dumps(prepared.storages),
+        DEMO_FACTS=json.dumps(facts),
     )
     django.setup()
     from example.album.cost import metered
@@ -192,8 +192,15 @@ def _set_up_django(directory, server):
     call_command("migrate", verbosity=0)
     with metered() as bill:
         call_command("collectstatic", interactive=False, verbosity=0)
-    spent = ", ".join(f"{count} {method}" for method, count in bill.methods.items())
-    _say(f"collectstatic: the style sheet and the script are in the bucket ({spent}; {bill.sent:,} bytes up).")
+    if not chosen.static_access:
+        _say("collectstatic: the style sheet and the script are on this machine, where a view of the site serves them.")
+        return
+    spent = [f"{count} {method}" for method, count in bill.methods.items()] + [f"{bill.sent:,} bytes up"]
+    _say(f"collectstatic: the style sheet and the script are in the {chosen.place} ({_listed(spent)}).")
+
+
+def _listed(spent):
+    return f"{', '.join(spent[:-1])}; {spent[-1]}"
 
 
 def _ignore_signals():

@@ -1,8 +1,11 @@
-"""Settings of the demo site: an ordinary Django project with both kinds of files in one bucket."""
+"""Settings of the demo site: an ordinary Django project whose files are where ``BACKEND`` says."""
 
+import json
 import os
 import secrets
 from pathlib import Path
+
+from example import backends
 
 DEBUG = False
 SECRET_KEY = secrets.token_urlsafe(50)  # the demo forgets everything when it stops, its sessions too
@@ -46,36 +49,10 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-S3 = {
-    "endpoint_url": os.environ["DEMO_ENDPOINT_URL"],
-    "bucket_name": os.environ["DEMO_BUCKET"],
-    "access_key": os.environ["DEMO_ACCESS_KEY"],
-    "secret_key": os.environ["DEMO_SECRET_KEY"],
-    "region_name": os.environ["DEMO_REGION"],
-    "addressing_style": "path",
-    # Shorter than the defaults: a person waits in front of this page, and the server is on the same machine.
-    "connect_timeout": 2,  # seconds
-    "read_timeout": 5,  # seconds
-    "max_attempts": 3,
-}
-STORAGES = {
-    "default": {
-        "BACKEND": "storages.backends.s3.S3Storage",
-        "OPTIONS": {
-            **S3,
-            "location": "media",
-            "file_overwrite": False,
-            # SeaweedFS can refuse to replace; unsaid, the first upload would find out, at two requests more.
-            "create_only": True,
-            "querystring_expire": 3600,  # seconds
-        },
-    },
-    "staticfiles": {
-        "BACKEND": "storages.backends.s3.S3ManifestStaticStorage",
-        "OPTIONS": {**S3, "location": "static", "querystring_auth": False},
-    },
-}
-STATIC_URL = "/static/"  # unused: the storage makes the URLs
+# Of the server that `make demo` has started; example/backends.py says what each one needs.
+STORAGES = json.loads(os.environ["DEMO_STORAGES"])
+DEMO = json.loads(os.environ["DEMO_FACTS"])  # what the pages say about it
+STATIC_URL = backends.STATIC_URL  # for static files on this machine; a service makes the URLs of its own
 
 LOGGING = {
     "version": 1,

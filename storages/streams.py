@@ -47,11 +47,15 @@ def file_on_disk(content: Any) -> tuple[int, int] | None:
     return (file.fileno(), status.st_size) if stat.S_ISREG(status.st_mode) else None
 
 
-class PartBuffer(io.BytesIO):
-    """The bytes of one part, of which one read gets at most CHUNK_SIZE: SDKs ask for more and copy it."""
+class SmallReads:
+    """A seekable body of which one read gets at most CHUNK_SIZE, for SDKs that ask for more and copy it."""
+
+    def __init__(self, body: Any):
+        self._body = body
+        self.seek, self.tell = body.seek, body.tell
 
     def read(self, size: int | None = -1, /) -> bytes:
-        return super().read(size if size is None or size < 0 else min(size, CHUNK_SIZE))
+        return self._body.read(size if size is None or size < 0 else min(size, CHUNK_SIZE))
 
 
 class FileSlice(io.RawIOBase):
@@ -78,8 +82,7 @@ class FileSlice(io.RawIOBase):
 
     def read(self, size: int | None = -1, /) -> bytes:
         left = max(self._size - self._position, 0)
-        # SDKs ask for a mebibyte at a time and copy it; with ten parts on their way that adds up.
-        wanted = left if size is None or size < 0 else min(size, left, CHUNK_SIZE)
+        wanted = left if size is None or size < 0 else min(size, left)
         data = os.pread(self._descriptor, wanted, self._start + self._position)
         if wanted and not data:
             raise OSError("The file became shorter while it was sent")

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from storages import process
 from storages.contract import PartUpload
-from storages.streams import FileSlice, PartBuffer, Spool, gzip_packer, read_chunks
+from storages.streams import FileSlice, Spool, gzip_packer, read_chunks
 
 logger = logging.getLogger("storages")
 
@@ -157,13 +157,13 @@ class PartWriter(Writer):
     """
 
     def __init__(
-        self, put: Callable[[PartBuffer], Any], start: Callable[[], PartUpload], *, part_size: int, depth: int = 3
+        self, put: Callable[[io.BytesIO], Any], start: Callable[[], PartUpload], *, part_size: int, depth: int = 3
     ):
         self._put = put
         self._part_size = part_size
         self._depth = depth
         self._parts = Parts(start)
-        self._part = PartBuffer()
+        self._part = io.BytesIO()
         self._position = 0
 
     def tell(self) -> int:
@@ -186,7 +186,7 @@ class PartWriter(Writer):
     def _size_of_next(self) -> int:
         return min(self._part_size << (self._parts.count // PARTS_OF_ONE_SIZE), LARGEST_PART)
 
-    def _send(self) -> PartBuffer | None:
+    def _send(self) -> io.BytesIO | None:
         body = self._part
         body.truncate()  # used before, it may hold more
         body.seek(0)
@@ -199,16 +199,16 @@ class PartWriter(Writer):
         else:
             self._part.seek(0)
             self._put(self._part)
-        self._part = PartBuffer()
+        self._part = io.BytesIO()
 
     def _give_up(self) -> None:
-        self._part = PartBuffer()
+        self._part = io.BytesIO()
         self._parts.abort()
 
 
-def _buffer(size: int) -> PartBuffer:
+def _buffer(size: int) -> io.BytesIO:
     """Return a buffer that has ``size`` bytes of memory at once: growing to them piece by piece takes more."""
-    buffer = PartBuffer()
+    buffer = io.BytesIO()
     buffer.seek(size - 1)
     buffer.write(b"\0")
     return buffer

@@ -1,21 +1,30 @@
-"""Count what the S3 client sends and receives while one HTTP request of the site is answered."""
+"""Count what a storage sends and receives while one HTTP request of the site is answered.
 
+botocore tells all about its requests. Of the other clients Python itself tells, through its audit events, what goes
+out by http.client or ftplib; nothing tells what an SFTP client does.
+"""
+
+import re
+import sys
 import threading
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
+from django.conf import settings
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.files.storage import default_storage
 
 _thread = threading.local()
+_REQUEST_LINE = re.compile(rb"([A-Z]+) \S+ HTTP/1\.[01]\r\n")
 
 
 @dataclass
 class Bill:
-    """The requests to S3 of one action; bytes are those of the bodies, headers come on top."""
+    """The requests of one action to the server of the files; bytes are those of the bodies, headers come on top."""
 
-    calls: Counter = field(default_factory=Counter)  # (HTTP method, S3 operation, HTTP status) -> requests
+    calls: Counter = field(default_factory=Counter)  # (method, S3 operation or None, HTTP status) -> requests
     sent: int = 0  # bytes
     received: int = 0  # bytes
 
@@ -34,11 +43,13 @@ class Bill:
     def summary(self):
         """Return what a session can keep and a template can show."""
         return {
+            "meter": settings.DEMO["meter"],
             "requests": self.requests,
             "methods": self.methods,
             "calls": [
                 {"method": method, "operation": operation, "status": status, "count": count}
                 for (method, operation, status), count in self.calls.items()
+                if operation
             ],
             "sent": self.sent,
             "received": self.received,
@@ -47,9 +58,8 @@ class Bill:
 
 @contextmanager
 def metered():
-    """Yield a Bill that this thread's requests to S3 are put on."""
-    for storage in (default_storage, staticfiles_storage):
-        _watch(storage.client)
+    """Yield a Bill that this thread's requests are put on."""
+    _watch()
     _thread.bill = bill = Bill()
     try:
         yield bill
@@ -66,15 +76,51 @@ class MeterMiddleware:
     def __call__(self, request):
         with metered() as request.bill:
             response = self.get_response(request)
-            response["X-S3-Requests"] = str(request.bill.requests)
+            if settings.DEMO["meter"]:
+                response["X-Storage-Requests"] = str(request.bill.requests)
         return response
 
 
-def _watch(client):
+def _watch():
+    meter = settings.DEMO["meter"]
+    if meter == "botocore":
+        for storage in (default_storage, staticfiles_storage):
+            _watch_botocore(storage.client)
+    elif meter:
+        _watch_audit(meter)
+
+
+def _watch_botocore(client):
     # Registering again under the same id is without effect; the client is shared by the threads of the process.
     events = client.meta.events
     events.register("before-send.s3", _on_send, unique_id="album-cost-send")
     events.register("response-received.s3", _on_response, unique_id="album-cost-response")
+
+
+@cache
+def _watch_audit(meter):
+    """Hear of what ``meter``, http or ftp, sends; once, as an audit hook cannot be taken away again."""
+    event, note = {"http": ("http.client.send", _on_http), "ftp": ("ftplib.sendcmd", _on_ftp)}[meter]
+
+    def hook(name, arguments):
+        bill = getattr(_thread, "bill", None)
+        if name == event and bill is not None:
+            note(bill, arguments[1])
+
+    sys.addaudithook(hook)
+
+
+def _on_http(bill, sent):
+    head = _REQUEST_LINE.match(sent)
+    if head is None:
+        bill.sent += len(sent)
+        return
+    bill.calls[head[1].decode(), None, None] += 1
+    bill.sent += len(bytes(sent).partition(b"\r\n\r\n")[2])
+
+
+def _on_ftp(bill, command):
+    bill.calls[command.partition(" ")[0], None, None] += 1
 
 
 def _on_send(request, **_):

@@ -1,10 +1,14 @@
-"""The pages: a gallery that costs no request to S3, a listing, and the actions with what each one cost."""
+"""The pages: a gallery that costs no request, a listing, and the actions with what each one cost."""
+
+import mimetypes
 
 from botocore import exceptions as botocore
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.defaultfilters import pluralize
 from django.utils.text import slugify
@@ -90,21 +94,43 @@ def delete_all(request):
 @require_GET
 def bucket(request):
     """List what the bucket holds, as the storages see it."""
-    storages = (
-        ("media", "Photos", "private, reached through signed URLs", default_storage),
-        ("static", "Static files", "public by a policy of the bucket", staticfiles_storage),
-    )
+    storages = [("media", "Photos", settings.DEMO["access"], default_storage)]
+    if settings.DEMO["static_access"]:
+        storages.append(("static", "Static files", settings.DEMO["static_access"], staticfiles_storage))
     sections = []
     try:
         for location, title, access, storage in storages:
             entries = list(storage.walk())
-            total = sum(entry.size for entry in entries)
+            sizes = [entry.size for entry in entries]
+            total = None if None in sizes else sum(sizes)
             sections.append(
                 {"location": location, "title": title, "access": access, "entries": entries, "total": total}
             )
     except STORAGE_ERRORS as error:
-        messages.error(request, _explain(error, "The bucket was not listed."))
+        messages.error(request, _explain(error, f"The {settings.DEMO['place']} was not listed."))
     return render(request, "album/bucket.html", {"sections": sections, **_site()}, status=200 if sections else 503)
+
+
+@require_http_methods(["GET", "HEAD"])
+def media(_request, name):
+    """Stream a photo out of the storage, for a server that a browser cannot ask."""
+    return _stream(default_storage, name)
+
+
+@require_http_methods(["GET", "HEAD"])
+def static(_request, name):
+    """Stream a static file, as in production a web server does."""
+    return _stream(staticfiles_storage, name)
+
+
+def _stream(storage, name):
+    try:
+        file = storage.open(name)
+    except FileNotFoundError as error:
+        raise Http404(name) from error
+    except STORAGE_ERRORS as error:
+        return HttpResponse(_explain(error, f"{name} was not read."), status=503, content_type="text/plain")
+    return FileResponse(file, content_type=mimetypes.guess_type(name)[0])
 
 
 def _render_gallery(request, form, status=200):
@@ -114,14 +140,13 @@ def _render_gallery(request, form, status=200):
         "costs": request.session.get("costs", {}),
         "max_size": MAX_SIZE,
         "sample_count": len(landscapes.SCENES),
-        "expire": default_storage.querystring_expire // 60,
         **_site(),
     }
     return render(request, "album/gallery.html", context, status=status)
 
 
 def _site():
-    return {"endpoint": default_storage.endpoint_url, "bucket_name": default_storage.bucket_name}
+    return {"demo": settings.DEMO}
 
 
 def _keep_cost(request, action, label):
@@ -136,9 +161,9 @@ def _explain(error, outcome):
     """Return the sentence that a person reads: what did not happen, why, and what to do."""
     if isinstance(error, NO_ANSWER):
         return (
-            f"{outcome} The S3 server at {default_storage.endpoint_url} does not answer. "
+            f"{outcome} The {settings.DEMO['kind']} at {settings.DEMO['endpoint']} does not answer. "
             "If it was stopped, stop the demo with Ctrl-C and start it again."
         )
     if isinstance(error, PermissionError):
-        return f"{outcome} The S3 server refused: {error}"
+        return f"{outcome} The {settings.DEMO['kind']} refused: {error}"
     return f"{outcome} The storage reported: {error}"

@@ -31,6 +31,7 @@ from storages.files import StorageFile
 from storages.mixin import COMPRESSIBLE_TYPES, with_query
 from storages.optional import OptionalModule
 from storages.settings import Renamed, Setting, nearest, redacted
+from storages.streams import SmallReads
 
 boto3 = OptionalModule("boto3", "s3")
 botocore = OptionalModule("botocore", "s3")
@@ -618,7 +619,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
 
     def _put_object(self, key: str, body: Any, options: WriteOptions) -> None:
         arguments = self._arguments("PutObject", key, _known(options.parameters, self.client))
-        self._conditionally(key, options, functools.partial(self.client.put_object, Body=body, **arguments))
+        self._conditionally(key, options, functools.partial(self.client.put_object, Body=SmallReads(body), **arguments))
 
     def _conditionally(self, key: str, options: WriteOptions, send: functools.partial[Any]) -> None:
         """Send a write with its conditions; a service that knows none is noticed once, and gets none from then on."""
@@ -813,7 +814,9 @@ class _Parts:
 
     def send(self, number: int, body: Any) -> None:
         arguments = self._arguments("UploadPart")
-        answer = self._client.upload_part(PartNumber=number, Body=body, UploadId=self._upload_id, **arguments)
+        answer = self._client.upload_part(
+            PartNumber=number, Body=SmallReads(body), UploadId=self._upload_id, **arguments
+        )
         checks = {
             name: value for name, value in answer.items() if name.startswith("Checksum") and name != "ChecksumType"
         }
