@@ -111,8 +111,8 @@ def advice_on(error: Any, kind: type[Exception], bucket: str, endpoint: str) -> 
         return f"{error}. Check 'endpoint_url' (AWS_S3_ENDPOINT_URL), the network and the service"
     if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
         return (
-            f"{error}: set 'access_key' (AWS_S3_ACCESS_KEY_ID or AWS_ACCESS_KEY_ID) and 'secret_key' "
-            "(AWS_S3_SECRET_ACCESS_KEY or AWS_SECRET_ACCESS_KEY), or a profile"
+            f"{error}: set option 'access_key' (Django setting AWS_S3_ACCESS_KEY_ID or AWS_ACCESS_KEY_ID) and option "
+            "'secret_key' (AWS_S3_SECRET_ACCESS_KEY or AWS_SECRET_ACCESS_KEY), or a profile"
         )
     return str(error)
 
