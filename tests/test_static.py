@@ -100,13 +100,13 @@ settings.configure(
     STATICFILES_DIRS=[sys.argv[1]],
     STATICFILES_FINDERS=["django.contrib.staticfiles.finders.FileSystemFinder"],
     STATIC_URL="/static/",
-    STORAGES={"staticfiles": {
-        "BACKEND": "storages.backends.s3.S3ManifestStaticStorage",
-        "OPTIONS": dict(pair.split("=", 1) for pair in sys.argv[2:]),
-    }},
 )
 django.setup()
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.management import call_command
+from storages.backends.s3 import S3ManifestStaticStorage
+# Not by STORAGES: settings.configure() of Django 4.2 drops its OPTIONS.
+staticfiles_storage._wrapped = S3ManifestStaticStorage(**dict(pair.split("=", 1) for pair in sys.argv[2:]))
 call_command("collectstatic", interactive=False, verbosity=0)
 """
 
