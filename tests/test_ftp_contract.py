@@ -112,10 +112,12 @@ class TestVsftpd(VsftpdMixin, FTPContract):
     pass
 
 
+@pytest.mark.more_servers
 class TestVsftpdBelowDirectory(VsftpdMixin, BelowDirectory):
     pass
 
 
+@pytest.mark.more_servers
 class TestProftpd(ProftpdMixin, FTPContract):
     pass
 

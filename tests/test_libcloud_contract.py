@@ -161,6 +161,7 @@ class TestCeph(LibCloudContract):
         wire.received += seen.downloaded
 
 
+@pytest.mark.more_servers
 class TestCephWithLocation(TestCeph):
     location = "site/media"
 
@@ -190,6 +191,7 @@ def account(request, azurite):
 
 
 @pytest.mark.usefixtures("account")
+@pytest.mark.more_servers
 class TestAzurite(LibCloudContract):
     server = "Azurite"
     server_cannot = {
