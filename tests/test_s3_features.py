@@ -178,7 +178,7 @@ def test_overridden_parameters_are_asked_with_the_key_of_an_object(make):
             asked.append(name)
             return {"CacheControl": "max-age=1"}
 
-    storage = make(Subclass, location="media", file_overwrite=False)
+    storage = make(Subclass, location="asked", file_overwrite=False)
     storage.save("a.txt", ContentFile(b"x"))
     read(storage, "a.txt")
     storage.copy("a.txt", "b.txt")
@@ -189,7 +189,7 @@ def test_overridden_parameters_are_asked_with_the_key_of_an_object(make):
     storage.exists("")
     storage.delete("b.txt")
     storage.delete_many(["a.txt"])
-    assert set(asked) == {"media/a.txt", "media/b.txt"}
+    assert set(asked) == {"asked/a.txt", "asked/b.txt"}
 
 
 def test_overridden_write_parameters_are_asked_with_key_and_content(make, client):
