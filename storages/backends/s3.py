@@ -722,7 +722,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
             self.parts_at_once = self.ranges_at_once = 0
         if self.transfer_config is not None:
             threads = self.transfer_config.max_concurrency if self.transfer_config.use_threads else 0
-            self.parts_at_once = self.ranges_at_once = threads
+            self.parts_at_once = self.file_parts_at_once = self.ranges_at_once = threads
             self.part_size = max(self.transfer_config.multipart_chunksize, SMALLEST_PART)
 
 
