@@ -106,6 +106,7 @@ def public_policy(bucket):
 
 
 @pytest.mark.usefixtures("gateway")
+@pytest.mark.more_servers
 class TestCeph(LibCloudContract):
     server = "Ceph RGW"
     public_urls = True
