@@ -34,7 +34,6 @@ from storages.settings import Renamed, Setting, nearest, redacted
 from storages.streams import SmallReads
 
 boto3 = OptionalModule("boto3", "s3")
-botocore = OptionalModule("botocore", "s3")
 exceptions = OptionalModule("botocore.exceptions", "s3")
 botocore_config = OptionalModule("botocore.config", "s3")
 botocore_parsers = OptionalModule("botocore.utils", "s3")
