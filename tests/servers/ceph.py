@@ -15,7 +15,7 @@ PACKAGES = "radosgw ceph-mon ceph-osd ceph-common"
 CONFIG = """
 [global]
 fsid={fsid}
-mon host={host}:{mon_port}
+mon host=[v1:{host}:{mon_port}]
 mon initial members=a
 auth cluster required=none
 auth service required=none
@@ -30,6 +30,8 @@ mon allow pool size one=true
 mon data avail crit=1
 mon data avail warn=1
 mon max pg per osd=1000
+paxos propose interval=0.05
+paxos min wait=0.01
 ms bind msgr2=false
 ms bind port min={osd_port}
 ms bind port max={osd_port_max}
@@ -44,6 +46,8 @@ public addr={host}
 [osd.0]
 osd data={directory}/osd
 osd objectstore=memstore
+osd crush update on start=false
+osd class update on start=false
 memstore device bytes=2147483648
 public addr={host}
 cluster addr={host}
@@ -95,7 +99,9 @@ class CephRGW(Server):
         self._run(*mon, "--mkfs", "--monmap", monmap)
         self._spawn(*mon, "-f", log="mon.out.log")
 
+        # The OSD would do the second itself, and dies now and then, for it may ask before it knows the cluster's id.
         self._run(programs["ceph"], "-c", config, "osd", "new", osd)
+        self._run(programs["ceph"], "-c", config, "osd", "crush", "add", "osd.0", "1", "root=default", "host=a")
         storage = [programs["ceph-osd"], "-i", "0", "-c", config]
         self._run(*storage, "--mkfs", "--osd-uuid", osd)
         self._spawn(*storage, "-f", log="osd.out.log")

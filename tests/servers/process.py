@@ -205,7 +205,7 @@ class Server:
         self._processes.append(process)
         return process
 
-    def _run(self, *argv: str, timeout: float = 120) -> str:
+    def _run(self, *argv: str, timeout: float = 30) -> str:
         """Run a command to its end and return its output; raises ServerError."""
         try:
             done = subprocess.run(
