@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -23,6 +23,19 @@ servers_key = pytest.StashKey[dict[str, str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[servers_key] = {}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # a worker of pytest-xdist, whose results the first process prints
+        session.config.workeroutput["servers"] = session.config.stash[servers_key]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    states = node.config.stash[servers_key]
+    for name, state in getattr(node, "workeroutput", {}).get("servers", {}).items():
+        if states.get(name, "").endswith(" ran") or name not in states:  # a problem of any worker is shown
+            states[name] = state
 
 
 def in_ci() -> bool:

@@ -6,15 +6,13 @@ import base64
 import contextlib
 import json
 import shutil
-import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from pathlib import Path
 from typing import Any
 
-from .process import HOST, Server, ServerError, free_ports, serve
+from .process import HOST, Server, ServerError, free_ports, npm_install, serve
 
 HOME = Path(__file__).resolve().parents[2] / ".servers" / "azurite"
 PACKAGE = HOME / "node_modules" / "azurite"
@@ -71,8 +69,7 @@ class Azurite(Server):
         return container
 
     def _launch(self) -> None:
-        if not PROGRAM.exists():
-            _install()
+        npm_install(HOME, PROGRAM, "azurite", timeout=INSTALL_TIMEOUT)
         (self.port,) = free_ports(1)
         # Without skipApiVersionCheck it refuses every SDK newer than itself; telemetry looks for a host outside.
         self._spawn(
@@ -98,22 +95,6 @@ class Azurite(Server):
                     if time.monotonic() > deadline:
                         raise ServerError(f"{self.name} is not ready: {error}\n{self.log_tail()}") from error
                     time.sleep(0.1)
-
-
-def _install() -> None:
-    """Install azurite beside the other servers, whole or not at all."""
-    HOME.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=HOME.parent) as directory:
-        npm = ["npm", "install", "--prefix", directory, "--no-audit", "--no-fund", "azurite"]
-        try:
-            done = subprocess.run(npm, check=False, capture_output=True, text=True, timeout=INSTALL_TIMEOUT)
-        except subprocess.TimeoutExpired as error:
-            raise ServerError(f"npm did not install azurite in {INSTALL_TIMEOUT} s") from error
-        if done.returncode:
-            raise ServerError(f"npm could not install azurite: {done.stderr[-2000:]}")
-        shutil.rmtree(HOME, ignore_errors=True)
-        Path(directory).rename(HOME)
-        Path(directory).mkdir()
 
 
 if __name__ == "__main__":

