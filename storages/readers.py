@@ -27,6 +27,8 @@ TAIL = 512 * KIB
 # A parser that stops early must not pay for read-ahead, so it starts after a run of this length, doubling its window.
 RUN = FIRST_RANGE // 2
 LARGEST_WINDOW = 2 * MIB
+LONE_WINDOW = 4 * MIB  # where the network is so fast that one at a time will do, the work for a request is the cost
+MOST_AHEAD = 8  # times what the run has read
 # What is taken from the connection at a time.
 READ_SIZE = 256 * KIB
 # Pieces of a read() of all that is left.
@@ -36,6 +38,7 @@ RETRY_SECONDS = 20
 RETRIES = 2
 # A reader that waits longer than this for a block is slowed by the network, and gets more of them at a time.
 LONG_WAIT = 0.02  # seconds
+MORE_AT_A_TIME = 4  # times as many; each step is a round trip in which the reader waits
 
 
 class RangeReader(io.RawIOBase):
@@ -134,7 +137,7 @@ class RangeReader(io.RawIOBase):
                 asked = time.monotonic()
                 self._keep(start, coming.result())
                 if time.monotonic() - asked > LONG_WAIT:
-                    self._wanted_depth = min(self._wanted_depth * 2, self._depth)
+                    self._wanted_depth = min(self._wanted_depth * MORE_AT_A_TIME, self._depth)
                 return self._blocks[-1]
             coming.cancel()
         start, end = self._position, self._position + max(wanted, SHORT_RANGE)
@@ -156,30 +159,32 @@ class RangeReader(io.RawIOBase):
         # One large block, or a few short ones: with what is on its way they are the memory that a reader costs.
         while len(self._blocks) > 2 or sum(len(kept) for _, kept in self._blocks) > TAIL:
             _, old = self._blocks.popleft()
-            if isinstance(old.obj, bytearray) and len(old.obj) == LARGEST_WINDOW:
+            if isinstance(old.obj, bytearray) and len(old.obj) >= LARGEST_WINDOW:
                 self._spare.append(old.obj)
         self._blocks.append((start, block))
 
     def _read_ahead(self, after: int) -> None:
         start = self._pending[-1][1] if self._pending else after
         ahead = sum(end - start for start, end, _ in self._pending)
+        most = min(self._most_ahead, MOST_AHEAD * self._run)
+        largest = LARGEST_WINDOW if self._wanted_depth > 1 else LONE_WINDOW
         while len(self._pending) < self._wanted_depth and start < self._size:
-            end = min(start + self._window, self._size)
-            if ahead + end - start > self._most_ahead:
+            end = min(start + min(self._window, largest), self._size)
+            if ahead + end - start > most:
                 return
-            buffer = self._spare.pop() if self._spare and self._window == LARGEST_WINDOW else None
+            buffer = self._spare.pop() if self._spare and self._window >= LARGEST_WINDOW else b""
             self._pending.append((start, end, process.submit(self._range, start, end, buffer)))
             ahead += end - start
             start = end
-            self._window = min(self._window * 2, LARGEST_WINDOW)
+            self._window = min(self._window * 2, largest)
 
     def _drop_pending(self) -> None:
         for _, _, coming in self._pending:
             coming.cancel()
         self._pending.clear()
 
-    def _range(self, start: int, end: int, buffer: bytearray | None = None) -> memoryview:
-        block = memoryview(bytearray(end - start) if buffer is None else buffer)[: end - start]
+    def _range(self, start: int, end: int, buffer: bytes | bytearray = b"") -> memoryview:
+        block = memoryview(buffer if len(buffer) >= end - start else bytearray(end - start))[: end - start]
         self._fill(block[:], start)
         return block
 

@@ -19,6 +19,7 @@ from storages.contract import ObjectChanged, Stat
 from storages.readers import (
     FIRST_RANGE,
     LARGEST_WINDOW,
+    LONE_WINDOW,
     RETRIES,
     RUN,
     SHORT_RANGE,
@@ -151,8 +152,8 @@ def test_windows_double_up_to_the_largest(service):
     reader = RangeReader(service.fetch, depth=1)
     read_on(reader, len(service.content))
     sizes = [end - start for start, end in service.ranges]
-    assert sizes[:6] == [FIRST_RANGE, FIRST_RANGE, 2 * FIRST_RANGE, 4 * FIRST_RANGE, 8 * FIRST_RANGE, LARGEST_WINDOW]
-    assert max(sizes) == LARGEST_WINDOW
+    assert sizes[:7] == [FIRST_RANGE, *(FIRST_RANGE * 2**step for step in range(5)), LONE_WINDOW]
+    assert max(sizes) == LONE_WINDOW
     assert sum(sizes) == len(service.content)
 
 
@@ -170,14 +171,47 @@ def test_depth_grows_while_the_reader_waits_and_no_further_than_told(service, mo
 
 
 @pytest.mark.usefixtures("at_once")
+def test_windows_beside_each_other_are_shorter(service, monkeypatch):
+    reader = RangeReader(service.fetch)
+    read_on(reader, 12 * MIB)
+    asked = len(service.asked)
+    monkeypatch.setattr(readers, "LONG_WAIT", -1)
+    read_on(reader, 12 * MIB)
+    sizes = [end - start for start, end in service.ranges]
+    assert max(sizes[:asked]) == LONE_WINDOW
+    assert max(sizes[asked + 1 :]) == LARGEST_WINDOW
+    assert sum(sizes) == len(service.content)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_reader_that_waited_once_gets_more_at_a_time(service, monkeypatch):
+    monkeypatch.setattr(readers, "LONG_WAIT", -1)
+    reader = RangeReader(service.fetch)
+    read_on(reader, FIRST_RANGE)
+    assert len(service.asked) == 2
+    read_on(reader, FIRST_RANGE)
+    assert [end - start for start, end in service.ranges[2:]] == [FIRST_RANGE * 2**step for step in (1, 2, 3)]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_reader_that_stops_early_has_asked_for_ten_times_what_it_read_at_most(service, monkeypatch):
+    monkeypatch.setattr(readers, "LONG_WAIT", -1)
+    reader = RangeReader(service.fetch, depth=16)
+    while reader.tell() < 2 * MIB:
+        read_on(reader, 64 * KIB)
+        asked = max(end for _, end in service.ranges)
+        assert asked <= max(FIRST_RANGE, 10 * reader.tell())
+
+
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("most", [MIB, 8 * MIB])
 def test_what_is_read_ahead_is_bounded(service, most):
     reader = RangeReader(service.fetch, depth=10, ahead=most)
     while reader.tell() < len(service.content):
         read_on(reader, 64 * KIB)
         asked = max(end for _, end in service.ranges)
-        assert asked - reader.tell() <= most + LARGEST_WINDOW
-        assert sum(len(block) for _, block in reader._blocks) <= 2 * LARGEST_WINDOW
+        assert asked - reader.tell() <= most + LONE_WINDOW
+        assert sum(len(block) for _, block in reader._blocks) <= 2 * LONE_WINDOW
 
 
 def test_depth_of_none_starts_no_threads(service, monkeypatch):
