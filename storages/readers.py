@@ -36,8 +36,10 @@ READALL_RANGE = 8 * MIB
 # A broken answer is asked for again as long as this much time has not gone by: a stalled server is not asked twice.
 RETRY_SECONDS = 20
 RETRIES = 2
-# A reader that waits longer than this for a block is slowed by the network, and gets more of them at a time.
+# A reader that waits longer than this for a block is slowed by the network, and gets more of them at a time. Blocks that
+# came sooner make up for it: one pause of a busy machine must not cost the memory of many ranges.
 LONG_WAIT = 0.02  # seconds
+MOST_CREDIT = 0.2  # seconds
 MORE_AT_A_TIME = 4  # times as many; each step is a round trip in which the reader waits
 
 
@@ -125,6 +127,7 @@ class RangeReader(io.RawIOBase):
     def _start_run(self) -> None:
         self._run = 0
         self._window = FIRST_RANGE
+        self._waited = 0.0  # seconds beyond LONG_WAIT for each block
         self._wanted_depth = min(1, self._depth)
 
     def _block(self, wanted: int) -> tuple[int, memoryview]:
@@ -136,7 +139,9 @@ class RangeReader(io.RawIOBase):
             if start <= self._position < end:
                 asked = time.monotonic()
                 self._keep(start, coming.result())
-                if time.monotonic() - asked > LONG_WAIT:
+                self._waited = max(self._waited + time.monotonic() - asked - LONG_WAIT, -MOST_CREDIT)
+                if self._waited > 0:
+                    self._waited = 0.0
                     self._wanted_depth = min(self._wanted_depth * MORE_AT_A_TIME, self._depth)
                 return self._blocks[-1]
             coming.cancel()

@@ -193,6 +193,30 @@ def test_reader_that_waited_once_gets_more_at_a_time(service, monkeypatch):
     assert [end - start for start, end in service.ranges[2:]] == [FIRST_RANGE * 2**step for step in (1, 2, 3)]
 
 
+@pytest.mark.parametrize(
+    ("waits", "more"), [([0.03], True), ([0, 0, 0, 0, 0.09], False), ([0, 0, 0, 0, 0.09, 0.09], True)]
+)
+def test_one_pause_is_not_the_network(service, monkeypatch, waits, more):
+    clock = SimpleNamespace(now=0.0)
+
+    class Coming(Future):
+        def result(self):
+            clock.now += waits.pop(0)
+            return super().result()
+
+    def submit(function, *arguments):
+        coming = Coming()
+        coming.set_result(function(*arguments))
+        return coming
+
+    monkeypatch.setattr(process, "submit", submit)
+    monkeypatch.setattr(readers, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    reader = RangeReader(service.fetch)
+    while waits:
+        read_on(reader, 64 * KIB)
+    assert (sum(start > reader.tell() for start, _ in service.ranges) > 1) is more
+
+
 @pytest.mark.usefixtures("at_once")
 def test_reader_that_stops_early_has_asked_for_ten_times_what_it_read_at_most(service, monkeypatch):
     monkeypatch.setattr(readers, "LONG_WAIT", -1)
