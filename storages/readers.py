@@ -36,8 +36,8 @@ READALL_RANGE = 8 * MIB
 # A broken answer is asked for again as long as this much time has not gone by: a stalled server is not asked twice.
 RETRY_SECONDS = 20
 RETRIES = 2
-# A reader that waits longer than this for a block is slowed by the network, and gets more of them at a time. Blocks that
-# came sooner make up for it: one pause of a busy machine must not cost the memory of many ranges.
+# A reader that waits longer than this for a block is slowed by the network, and gets more of them at a time. Blocks
+# that come sooner make up for it: one pause of a busy machine must not cost the memory of many ranges.
 LONG_WAIT = 0.02  # seconds
 MOST_CREDIT = 0.2  # seconds
 MORE_AT_A_TIME = 4  # times as many; each step is a round trip in which the reader waits

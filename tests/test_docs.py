@@ -19,7 +19,7 @@ from storages.backends.s3 import S3Storage
 from storages.base import BaseStorage
 from storages.checks import LEGACY_SETTINGS
 from storages.optional import OptionalModule
-from storages.readers import FIRST_RANGE, KIB, LARGEST_WINDOW, MIB, SHORT_RANGE, TAIL
+from storages.readers import FIRST_RANGE, KIB, LARGEST_WINDOW, LONE_WINDOW, MIB, MOST_AHEAD, SHORT_RANGE, TAIL
 from storages.testing import StorageContract
 
 ROOT = Path(__file__).parent.parent
@@ -188,6 +188,8 @@ def test_hooks_of_backends_are_explained(generator):
     [
         f"fetches the first {FIRST_RANGE // KIB} KiB",
         f"up to {BaseStorage.ranges_at_once} ranges at a time, of up to {LARGEST_WINDOW // MIB} MiB each",
+        f"by one range of up to {LONE_WINDOW // MIB} MiB or",
+        f"No more than {MOST_AHEAD} times what was read",
         f"Memory is at most {BaseStorage.read_ahead // MIB} MiB, beside",
         f"a short range, of {SHORT_RANGE // KIB} KiB",
         f"its last {TAIL // KIB} KiB",
