@@ -500,7 +500,7 @@ def test_chosen_checksum_goes_with_every_part(make, wire):
 
 
 @pytest.mark.parametrize(
-    "how", [{"transfer_config": TransferConfig(use_threads=False)}, {"use_threads": False}], ids=str
+    "how", [{"transfer_config": TransferConfig(use_threads=False)}, {"use_threads": False}], ids=", ".join
 )
 def test_without_threads_all_is_done_in_the_callers(make, wire, monkeypatch, how):
     def no_threads(*args):

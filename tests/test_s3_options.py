@@ -494,7 +494,7 @@ def test_client_is_one_per_configuration_not_per_instance_or_thread():
         {"proxies": {"http": "http://127.0.0.1:1"}},
         {"client_config": Config(max_pool_connections=3)},
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_other_configuration_has_another_client(options):
     assert offline(**options).client is not offline().client
@@ -672,7 +672,7 @@ def test_transfer_config_sets_parts_and_threads(transfer, parts_at_once, part_si
 @pytest.mark.parametrize(
     "options",
     [{}, {"client_config": Config(region_name="eu-west-1")}, {"transfer_config": TRANSFER}, {"security_token": "T"}],
-    ids=str,
+    ids=", ".join,
 )
 def test_used_storage_pickles_and_signs_again(options):
     storage = offline(**options)
