@@ -34,7 +34,7 @@ def main():
     """Run the wanted rows; exit with 1 where a hard goal is missed."""
     options = _parse_arguments()
     sizes = QUICK if options.quick else FULL
-    python = {"ours": sys.executable, "raw": sys.executable, "peer": _peer_python()}
+    python = _peer_python()  # for all sides: botocore loads what it finds, pyOpenSSL among it
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as directory:
         files = _make_files(Path(directory), sizes)
@@ -88,7 +88,7 @@ def _measure(row, park, python, runs, wanted):
     collected = {side: [] for side in tasks}
 
     def run(side):
-        collected[side].append(_run_child(python[side], side, tasks[side], park))
+        collected[side].append(_run_child(python, side, tasks[side], park))
 
     if row.at_once:
         with ThreadPoolExecutor(len(tasks)) as pool:
