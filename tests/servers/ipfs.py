@@ -8,9 +8,7 @@ import hashlib
 import json
 import shutil
 import socket
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from email.parser import BytesParser
