@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
+import hypothesis
 import pytest
 
 from storages import process
@@ -14,6 +15,10 @@ from tests.servers.ceph import CephRGW
 from tests.servers.process import HOST, Server, ServerError
 from tests.servers.proxy import Proxy
 from tests.servers.seaweedfs import SeaweedFS
+
+# How long an example takes is the machine's affair; no test is timed.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 IMPOSSIBLE = "declared impossible: "  # what storages.testing.impossible() puts before its reason
 
