@@ -16,6 +16,7 @@ from storages.contract import Capabilities
 from storages.names import clean_name, location_prefix
 from storages.optional import OptionalModule
 from storages.settings import SettingsMixin
+from storages.usual import COMPRESSIBLE_TYPES
 
 # An archive is stored as what it is: a Content-Encoding would make browsers and proxies unpack it.
 _ENCODED_TYPES = {
@@ -28,15 +29,6 @@ _ENCODED_TYPES = {
 
 # No URL is signed for thirty years: what is more is a moment, in seconds since 1970.
 _LONGEST_SPAN = 10**9  # seconds
-
-# Text formats; images, video and archives are compressed already.
-COMPRESSIBLE_TYPES = (
-    "text/css",
-    "text/javascript",
-    "application/javascript",
-    "application/x-javascript",
-    "image/svg+xml",
-)
 
 
 @deconstructible

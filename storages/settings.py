@@ -9,7 +9,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from django.conf import settings as django_settings
@@ -47,6 +47,10 @@ class Setting:
 
     def __get__(self, instance: object, owner: type) -> Any:
         return self if instance is None else self.default
+
+    def named(self, *names: str, **changes: Any) -> Setting:
+        """Return this declaration under the Django settings ``names``, with what else ``changes``."""
+        return replace(self, names=names, **changes)
 
     def lookup(self) -> Any:
         """Return the value from Django's settings, else the environment, else the default.

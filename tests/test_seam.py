@@ -46,7 +46,7 @@ SDKS = (
 
 # Imports go down, or stay in one layer. The first row that fits a module is its layer.
 LAYERS = [
-    (1, ("contract", "errors", "names", "optional", "process", "settings", "streams")),
+    (1, ("contract", "errors", "names", "optional", "process", "settings", "streams", "usual")),
     (2, ("compress", "files", "mixin", "readers", "utils", "writers")),
     (3, ("base",)),
     (4, ("backends",)),
@@ -139,10 +139,11 @@ FULL_BACKENDS = [cls for cls in BACKENDS if vars(cls).keys() & REQUIRED_HOOKS]
 
 
 def declarations_of(module: str) -> list[ast.Call]:
-    """Return the calls of Setting() in class bodies."""
+    """Return the calls of Setting(), and of named() of a shared one, in class bodies."""
     classes = [node for node in ast.walk(tree_of(module)) if isinstance(node, ast.ClassDef)]
     values = [node.value for cls in classes for node in cls.body if isinstance(node, ast.Assign)]
-    return [value for value in values if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "Setting"]
+    calls = [value for value in values if isinstance(value, ast.Call)]
+    return [call for call in calls if getattr(call.func, "id", getattr(call.func, "attr", "")) in ("Setting", "named")]
 
 
 # Layers
@@ -329,8 +330,10 @@ def test_renamed_and_removed_options_point_at_what_there_is(cls):
 
 @pytest.mark.parametrize("module", BACKEND_MODULES)
 def test_names_of_django_settings_are_written_out(module):
-    values = [word.value for call in declarations_of(module) for word in call.keywords if word.arg in ("names", "env")]
+    calls = declarations_of(module)
+    values = [word.value for call in calls for word in call.keywords if word.arg in ("names", "env")]
     texts = [ast.literal_eval(value) for value in values]  # refuses whatever is put together
+    texts += [tuple(map(ast.literal_eval, call.args)) for call in calls if isinstance(call.func, ast.Attribute)]
     assert all(isinstance(text, tuple) for text in texts)
     assert all(re.fullmatch("[A-Z][A-Z0-9_]+", name) for text in texts for name in text)
 

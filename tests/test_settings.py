@@ -116,6 +116,18 @@ def test_default_is_each_instances_own():
     assert Shop().wares == {}
 
 
+def test_shared_declaration_takes_names_and_what_differs_and_stays_as_it_is():
+    class Stall(SettingsMixin):
+        hour = Shop.hour.named("STALL_HOUR", default=7, least=6)
+
+    with override_settings(STALL_HOUR=8):
+        assert (Stall().hour, Shop().hour) == (8, 9)
+    assert Stall().hour == 7
+    assert Shop(hour=5).hour == 5
+    with pytest.raises(ImproperlyConfigured, match="at least 6"):
+        Stall(hour=5)
+
+
 # As django-storages has them: option, Django settings in order of precedence, default.
 OPTIONS_OF_S3 = [
     ("access_key", ("AWS_S3_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"), None),

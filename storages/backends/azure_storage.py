@@ -23,7 +23,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
 from django.utils import timezone
 
-from storages import process
+from storages import process, usual
 from storages.base import BaseStorage
 from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
 from storages.files import StorageFile
@@ -198,36 +198,21 @@ class AzureStorage(BaseStorage):
         least=1,
         help="Seconds that the service may take for one request. For those that this side waits, see client_options.",
     )
-    max_memory_size = Setting(
-        2 * 1024**2,
-        names=("AZURE_BLOB_MAX_MEMORY_SIZE",),
-        type=int,
-        role="memory",
-        least=0,
+    max_memory_size = usual.MAX_MEMORY_SIZE.named(
+        "AZURE_BLOB_MAX_MEMORY_SIZE",
+        default=2 * 1024**2,
         help="Bytes in memory of a file opened with a, r+ or w+ before it goes to disk.",
     )
-    expiration_secs = Setting(
-        None,
-        names=("AZURE_URL_EXPIRATION_SECS",),
-        type=(int, datetime.timedelta),
-        role="expire",
-        least=1,
+    expiration_secs = usual.QUERYSTRING_EXPIRE.named(
+        "AZURE_URL_EXPIRATION_SECS",
+        default=None,
         help="Life of a signed URL in seconds. None: URLs are not signed, unless url() is given a life.",
     )
-    overwrite_files = Setting(
-        False,
-        names=("AZURE_OVERWRITE_FILES",),
-        type=bool,
-        role="overwrite",
-        help="Whether a file replaces one of the same name. False: it gets a free name, without a race.",
-    )
+    overwrite_files = usual.OVERWRITE.named("AZURE_OVERWRITE_FILES")
     location = _Prefix("", names=("AZURE_LOCATION",), role="location", help="Prefix of all keys.")
     cache_control = Setting(names=("AZURE_CACHE_CONTROL",), help="Cache-Control of new objects.")
-    object_parameters = Setting(
-        {},
-        names=("AZURE_OBJECT_PARAMETERS",),
-        type=(dict, callable),
-        role="object_parameters",
+    object_parameters = usual.OBJECT_PARAMETERS.named(
+        "AZURE_OBJECT_PARAMETERS",
         help="Fields of ContentSettings, or metadata, tags, standard_blob_tier and encryption_scope, for every object; "
         "or a callable of key and content that returns them.",
     )

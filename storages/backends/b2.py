@@ -19,11 +19,11 @@ from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
 from django.urls import NoReverseMatch, reverse
 
-from storages import process
+from storages import process, usual
 from storages.base import BaseStorage
 from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
 from storages.files import StorageFile
-from storages.mixin import COMPRESSIBLE_TYPES, with_query
+from storages.mixin import with_query
 from storages.optional import OptionalModule
 from storages.settings import Renamed, Setting
 from storages.streams import read_chunks
@@ -114,17 +114,11 @@ class B2Storage(BaseStorage):
     application_key_id = Setting(env=("B2_APPLICATION_KEY_ID",), secret=True, help="Id of the application key.")
     application_key = Setting(env=("B2_APPLICATION_KEY",), secret=True, help="The application key.")
     bucket = Setting("django", help="Bucket.")
-    location = Setting("", role="location", help="Prefix of all keys, without a leading slash.")
-    allow_file_overwrites = Setting(
-        False,
-        type=bool,
-        role="overwrite",
-        help="Whether a file replaces one of the same name, as a new version. False: it gets a free name.",
+    location = usual.LOCATION
+    allow_file_overwrites = usual.OVERWRITE.named(
+        help="Whether a file replaces one of the same name, as a new version. False: it gets a free name."
     )
-    default_file_info = Setting(
-        {},
-        type=(dict, callable),
-        role="object_parameters",
+    default_file_info = usual.OBJECT_PARAMETERS.named(
         help="File information of every object, such as 'b2-cache-control', and 'Content-Type' for its type; or a "
         "callable of key and content that returns it.",
     )
@@ -157,33 +151,18 @@ class B2Storage(BaseStorage):
     querystring_auth = Setting(
         None, type=bool, help="Whether url() signs. None: where the bucket is private and there is no CDN."
     )
-    querystring_expire = Setting(
-        3600,
-        type=(int, datetime.timedelta),
-        role="expire",
-        least=1,
-        help="Life of a signed URL in seconds, at most 604800.",
-    )
-    gzip = Setting(False, type=bool, role="gzip", help="Whether listed types are stored compressed.")
-    gzip_content_types = Setting(
-        COMPRESSIBLE_TYPES,
-        type=(tuple, list, set, frozenset),
-        role="gzip_types",
-        help="Content types that are compressed.",
-    )
+    querystring_expire = usual.QUERYSTRING_EXPIRE
+    gzip = usual.GZIP
+    gzip_content_types = usual.GZIP_CONTENT_TYPES
     part_size = Setting(
         8 * 1024**2,
         type=int,
         least=SMALLEST_PART,
         help="Bytes of one part of a long write, at least 5,000,000; a shorter file is one request.",
     )
-    connect_timeout = Setting(5, type=(int, float), least=0.001, help="Seconds for a connection.")
-    read_timeout = Setting(
-        30, type=(int, float), least=0.001, help="Seconds without a byte before a request has failed."
-    )
-    max_attempts = Setting(
-        5, type=int, least=1, help="Tries of a request that fails or that the service is too busy for."
-    )
+    connect_timeout = usual.CONNECT_TIMEOUT
+    read_timeout = usual.READ_TIMEOUT
+    max_attempts = usual.MAX_ATTEMPTS
     forbid_file_property_caching = Setting(
         False, type=bool, help="Kept for old settings: sizes and times are never cached."
     )

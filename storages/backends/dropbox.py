@@ -13,7 +13,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
 
-from storages import process
+from storages import process, usual
 from storages.base import BaseStorage
 from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
 from storages.files import StorageFile
@@ -93,24 +93,16 @@ class DropboxStorage(BaseStorage):
     oauth2_refresh_token = Setting(
         names=("DROPBOX_OAUTH2_REFRESH_TOKEN",), secret=True, help="Refresh token, from which access tokens are made."
     )
-    timeout = Setting(
-        30,
-        names=("DROPBOX_TIMEOUT",),
-        type=(int, float),
-        least=0.001,
-        help="Seconds without a byte before a request has failed.",
-    )
+    timeout = usual.READ_TIMEOUT.named("DROPBOX_TIMEOUT")
     write_mode = Setting(
         "add",
         names=("DROPBOX_WRITE_MODE",),
         choices=("add", "overwrite", "update"),
         help="What becomes of a file of the same name: 'add' keeps it, the others replace it.",
     )
-    file_overwrite = Setting(
-        None,
-        names=("DROPBOX_FILE_OVERWRITE",),
-        type=bool,
-        role="overwrite",
+    file_overwrite = usual.OVERWRITE.named(
+        "DROPBOX_FILE_OVERWRITE",
+        default=None,
         help="Whether a file replaces one of the same name. False: it gets a free name, without a race. None: what "
         "write_mode says.",
     )

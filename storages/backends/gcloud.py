@@ -21,12 +21,12 @@ from urllib.parse import quote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from storages import process
+from storages import process, usual
 from storages.base import BaseStorage
 from storages.compress import CompressStorageMixin
 from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
 from storages.files import StorageFile
-from storages.mixin import COMPRESSIBLE_TYPES, with_query
+from storages.mixin import with_query
 from storages.optional import OptionalModule
 from storages.settings import HIDDEN, Renamed, Setting, nearest
 
@@ -139,14 +139,14 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
     custom_endpoint = Setting(
         names=("GS_CUSTOM_ENDPOINT",), help="Start of URLs that stands for the bucket, such as https://cdn.example.com."
     )
-    location = Setting("", names=("GS_LOCATION",), role="location", help="Prefix of all keys, without a leading slash.")
+    location = usual.LOCATION.named("GS_LOCATION")
     default_acl = Setting(
         None,
         names=("GS_DEFAULT_ACL",),
         role="acl",
         help="Predefined ACL of new objects; None sends none. With publicRead, url() does not sign.",
     )
-    querystring_auth = Setting(True, names=("GS_QUERYSTRING_AUTH",), type=bool, help="Whether url() signs.")
+    querystring_auth = usual.QUERYSTRING_AUTH.named("GS_QUERYSTRING_AUTH")
     expiration = Setting(
         datetime.timedelta(days=1),
         names=("GS_EXPIRATION",),
@@ -155,38 +155,14 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
         help="Life of a signed URL, at most seven days: a timedelta or seconds; or its end: a datetime or the seconds "
         "since 1970.",
     )
-    gzip = Setting(
-        False, names=("GS_IS_GZIPPED",), type=bool, role="gzip", help="Whether listed types are stored compressed."
-    )
-    gzip_content_types = Setting(
-        COMPRESSIBLE_TYPES,
-        names=("GZIP_CONTENT_TYPES",),
-        type=(tuple, list, set, frozenset),
-        role="gzip_types",
-        help="Content types that are compressed.",
-    )
-    file_overwrite = Setting(
-        True,
-        names=("GS_FILE_OVERWRITE",),
-        type=bool,
-        role="overwrite",
-        help="Whether a file replaces one of the same name. False: it gets a free name, without a race.",
-    )
-    object_parameters = Setting(
-        {},
-        names=("GS_OBJECT_PARAMETERS",),
-        type=(dict, callable),
-        role="object_parameters",
+    gzip = usual.GZIP.named("GS_IS_GZIPPED")
+    gzip_content_types = usual.GZIP_CONTENT_TYPES.named("GZIP_CONTENT_TYPES")
+    file_overwrite = usual.OVERWRITE.named("GS_FILE_OVERWRITE", default=True)
+    object_parameters = usual.OBJECT_PARAMETERS.named(
+        "GS_OBJECT_PARAMETERS",
         help="Properties of every object, such as cache_control, or a callable of key and content that returns them.",
     )
-    max_memory_size = Setting(
-        0,
-        names=("GS_MAX_MEMORY_SIZE",),
-        type=int,
-        role="memory",
-        least=0,
-        help="Bytes in memory of a file opened with a, r+ or w+ before it goes to disk; 0: 8 MiB.",
-    )
+    max_memory_size = usual.MAX_MEMORY_SIZE.named("GS_MAX_MEMORY_SIZE")
     blob_chunk_size = Setting(
         None,
         names=("GS_BLOB_CHUNK_SIZE",),
@@ -210,16 +186,8 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
         type=bool,
         help="Whether uploads carry a CRC32C, and whole downloads are compared with theirs.",
     )
-    connect_timeout = Setting(
-        5, names=("GS_CONNECT_TIMEOUT",), type=(int, float), least=0.001, help="Seconds for a connection."
-    )
-    read_timeout = Setting(
-        30,
-        names=("GS_READ_TIMEOUT",),
-        type=(int, float),
-        least=0.001,
-        help="Seconds without a byte before a request has failed.",
-    )
+    connect_timeout = usual.CONNECT_TIMEOUT.named("GS_CONNECT_TIMEOUT")
+    read_timeout = usual.READ_TIMEOUT.named("GS_READ_TIMEOUT")
     retry_deadline = Setting(
         20,
         names=("GS_RETRY_DEADLINE",),

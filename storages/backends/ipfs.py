@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from storages import process
+from storages import process, usual
 from storages.base import BaseStorage
 from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
 from storages.files import StorageFile
@@ -129,18 +129,10 @@ class IPFSStorage(BaseStorage):
         least=0.001,
         help="Seconds for which the node looks for a file; then it counts as missing.",
     )
-    connect_timeout = Setting(
-        5, names=("IPFS_STORAGE_CONNECT_TIMEOUT",), type=(int, float), least=0.001, help="Seconds for a connection."
-    )
-    read_timeout = Setting(
-        30,
-        names=("IPFS_STORAGE_READ_TIMEOUT",),
-        type=(int, float),
-        least=0.001,
-        help="Seconds without a byte before a request has failed.",
-    )
-    max_attempts = Setting(
-        3, names=("IPFS_STORAGE_MAX_ATTEMPTS",), type=int, least=1, help="Tries of a request that fails."
+    connect_timeout = usual.CONNECT_TIMEOUT.named("IPFS_STORAGE_CONNECT_TIMEOUT")
+    read_timeout = usual.READ_TIMEOUT.named("IPFS_STORAGE_READ_TIMEOUT")
+    max_attempts = usual.MAX_ATTEMPTS.named(
+        "IPFS_STORAGE_MAX_ATTEMPTS", default=3, help="Tries of a request that fails."
     )
 
     sdk = urllib3

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from django.contrib.staticfiles.storage import ManifestFilesMixin
 from django.core.exceptions import ImproperlyConfigured
 
-from storages import process
+from storages import process, usual
 from storages.backends import cloudfront
 from storages.backends.s3_clients import Clients
 from storages.backends.s3_errors import advice_on, code_of, meaning_of
@@ -28,7 +28,7 @@ from storages.base import BaseStorage
 from storages.compress import CompressStorageMixin
 from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
 from storages.files import StorageFile
-from storages.mixin import COMPRESSIBLE_TYPES, with_query
+from storages.mixin import with_query
 from storages.optional import OptionalModule
 from storages.settings import Renamed, Setting, nearest, redacted
 from storages.streams import SmallReads
@@ -103,38 +103,22 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         help="Profile of the AWS configuration files, instead of keys.",
     )
     bucket_name = Setting(names=("AWS_STORAGE_BUCKET_NAME",), help="Bucket; it must exist.")
-    file_overwrite = Setting(
-        True,
-        names=("AWS_S3_FILE_OVERWRITE",),
-        type=bool,
-        role="overwrite",
-        help="Whether a file replaces one of the same name. False: it gets a free name, without a race.",
-    )
+    file_overwrite = usual.OVERWRITE.named("AWS_S3_FILE_OVERWRITE", default=True)
     create_only = Setting(
         None,
         names=("AWS_S3_CREATE_ONLY",),
         type=bool,
         help="Whether the service honours If-None-Match on PUT. None: AWS does, others are asked once a process.",
     )
-    object_parameters = Setting(
-        {},
-        names=("AWS_S3_OBJECT_PARAMETERS",),
-        type=(dict, callable),
-        role="object_parameters",
+    object_parameters = usual.OBJECT_PARAMETERS.named(
+        "AWS_S3_OBJECT_PARAMETERS",
         help="Parameters of PutObject for every object, or a callable of key and content that returns them.",
     )
     default_acl = Setting(
         None, names=("AWS_DEFAULT_ACL",), role="acl", help="Canned ACL of new objects; None sends none."
     )
-    querystring_auth = Setting(True, names=("AWS_QUERYSTRING_AUTH",), type=bool, help="Whether url() signs.")
-    querystring_expire = Setting(
-        3600,
-        names=("AWS_QUERYSTRING_EXPIRE",),
-        type=(int, datetime.timedelta),
-        role="expire",
-        least=1,
-        help="Life of a signed URL in seconds, at most 604800.",
-    )
+    querystring_auth = usual.QUERYSTRING_AUTH.named("AWS_QUERYSTRING_AUTH")
+    querystring_expire = usual.QUERYSTRING_EXPIRE.named("AWS_QUERYSTRING_EXPIRE")
     querystring_window = Setting(
         0,
         names=("AWS_QUERYSTRING_WINDOW",),
@@ -147,9 +131,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         names=("AWS_S3_SIGNATURE_VERSION",),
         help="Signature of requests and URLs: s3v4 (the default) or s3 for services that know nothing newer.",
     )
-    location = Setting(
-        "", names=("AWS_LOCATION",), role="location", help="Prefix of all keys, without a leading slash."
-    )
+    location = usual.LOCATION.named("AWS_LOCATION")
     custom_domain = Setting(
         names=("AWS_S3_CUSTOM_DOMAIN",), help="Host, with a path if need be, that url() uses instead of the service's."
     )
@@ -183,16 +165,8 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         choices=("utf-8", "UTF-8"),
         help="Keys are UTF-8; kept for old settings.",
     )
-    gzip = Setting(
-        False, names=("AWS_IS_GZIPPED",), type=bool, role="gzip", help="Whether listed types are stored compressed."
-    )
-    gzip_content_types = Setting(
-        COMPRESSIBLE_TYPES,
-        names=("GZIP_CONTENT_TYPES",),
-        type=(tuple, list, set, frozenset),
-        role="gzip_types",
-        help="Content types that are compressed.",
-    )
+    gzip = usual.GZIP.named("AWS_IS_GZIPPED")
+    gzip_content_types = usual.GZIP_CONTENT_TYPES.named("GZIP_CONTENT_TYPES")
     endpoint_url = Setting(
         names=("AWS_S3_ENDPOINT_URL",),
         env=("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
@@ -214,31 +188,12 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         help="When requests carry a checksum and answers are verified against theirs. None: whenever AWS can, and with "
         "endpoint_url only when required, because some services refuse what they don't know.",
     )
-    connect_timeout = Setting(
-        5, names=("AWS_S3_CONNECT_TIMEOUT",), type=(int, float), least=0.001, help="Seconds for a connection."
+    connect_timeout = usual.CONNECT_TIMEOUT.named("AWS_S3_CONNECT_TIMEOUT")
+    read_timeout = usual.READ_TIMEOUT.named("AWS_S3_READ_TIMEOUT")
+    max_attempts = usual.MAX_ATTEMPTS.named(
+        "AWS_S3_MAX_ATTEMPTS", default=8, help="Tries of a request that the service is too busy for."
     )
-    read_timeout = Setting(
-        30,
-        names=("AWS_S3_READ_TIMEOUT",),
-        type=(int, float),
-        least=0.001,
-        help="Seconds without a byte before a request has failed.",
-    )
-    max_attempts = Setting(
-        8,
-        names=("AWS_S3_MAX_ATTEMPTS",),
-        type=int,
-        least=1,
-        help="Tries of a request that the service is too busy for.",
-    )
-    max_memory_size = Setting(
-        0,
-        names=("AWS_S3_MAX_MEMORY_SIZE",),
-        type=int,
-        role="memory",
-        least=0,
-        help="Bytes in memory of a file opened with a, r+ or w+ before it goes to disk; 0: 8 MiB.",
-    )
+    max_memory_size = usual.MAX_MEMORY_SIZE.named("AWS_S3_MAX_MEMORY_SIZE")
     part_size = Setting(
         8 * 1024**2,
         names=("AWS_S3_FILE_BUFFER_SIZE",),
