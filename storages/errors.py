@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from typing import Any
+
+# Errors of requests and of urllib3 below it, for meaning_by_name().
+REQUESTS_MEANINGS: dict[str, type[Exception]] = {
+    **dict.fromkeys(("ConnectionError", "NameResolutionError", "NewConnectionError", "ProxyError"), ConnectionError),
+    **dict.fromkeys(("ChunkedEncodingError", "IncompleteRead", "ProtocolError", "SSLError"), ConnectionError),
+    **dict.fromkeys(("Timeout", "TimeoutError"), TimeoutError),
+}
 
 _ERRNO = {
     FileNotFoundError: errno.ENOENT,
@@ -14,6 +22,16 @@ _ERRNO = {
 
 
 _classes: dict[tuple[type, type], type[Translated]] = {}
+
+
+def meaning_by_name(error: BaseException, meanings: Mapping[str, type[Exception]]) -> type[Exception] | None:
+    """Return what ``meanings`` says of the nearest class of ``error``, or None; by name, so that no SDK is imported.
+
+    What Python itself raises, as it may for a caller's content, speaks for itself.
+    """
+    if type(error).__module__ == "builtins":
+        return None
+    return next((meanings[cls.__name__] for cls in type(error).__mro__ if cls.__name__ in meanings), None)
 
 
 class Translated(Exception):

@@ -26,6 +26,7 @@ from django.utils import timezone
 from storages import process, usual
 from storages.base import BaseStorage
 from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
+from storages.errors import meaning_by_name
 from storages.files import StorageFile
 from storages.mixin import with_query
 from storages.optional import OptionalModule
@@ -94,7 +95,7 @@ _MEANINGS_OF_STATUS: dict[int | None, type[Exception]] = {
     404: FileNotFoundError,
     412: FileExistsError,
 }
-# The SDK's own errors and ours, by name so that none is imported for it; the nearest base class counts.
+# The SDK's own errors and ours.
 _CLIENT_MEANINGS: dict[str, type[Exception]] = {
     "_UnkeptKey": SuspiciousFileOperation,
     "_CopyTimeout": TimeoutError,
@@ -464,8 +465,7 @@ class AzureStorage(BaseStorage):
         if getattr(error, "response", None) is not None:
             status: int | None = getattr(error, "status_code", None)
             return _MEANINGS.get(_code(error)) or _MEANINGS_OF_STATUS.get(status)
-        names = [cls.__name__ for cls in type(error).__mro__]
-        kind = next((_CLIENT_MEANINGS[name] for name in names if name in _CLIENT_MEANINGS), None)
+        kind = meaning_by_name(error, _CLIENT_MEANINGS)
         # The SDK wraps what it gave up a download for.
         return self._classify(error.__cause__) if kind is None and error.__cause__ else kind
 

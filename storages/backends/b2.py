@@ -22,6 +22,7 @@ from django.urls import NoReverseMatch, reverse
 from storages import process, usual
 from storages.base import BaseStorage
 from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
+from storages.errors import REQUESTS_MEANINGS, meaning_by_name
 from storages.files import StorageFile
 from storages.mixin import with_query
 from storages.optional import OptionalModule
@@ -48,9 +49,9 @@ TOKEN_LIFE = 23 * 3600  # seconds; B2's tokens live for a day
 _BUSY = (408, 429)  # and all from 500 on
 _SHA1 = re.compile("[0-9a-f]{40}")
 
-# The SDK's errors, and those of the libraries below it, by name so that none is imported for it; the first of an
-# error's classes that is here counts.
+# The SDK's errors, and those of the libraries below it.
 _MEANINGS: dict[str, type[Exception]] = {
+    **REQUESTS_MEANINGS,
     **dict.fromkeys(("BucketIdNotFound", "NonExistentBucket", "DuplicateBucketName"), ImproperlyConfigured),
     **dict.fromkeys(("MissingAccountData", "PotentialS3EndpointPassedAsRealm"), ImproperlyConfigured),
     **dict.fromkeys(("FileNotPresent", "ResourceNotFound"), FileNotFoundError),
@@ -59,20 +60,8 @@ _MEANINGS: dict[str, type[Exception]] = {
         ("AccessDenied", "CapExceeded", "NotAllowedByAppKeyError", "RestrictedBucket", "Unauthorized"), PermissionError
     ),
     "UnusableFileName": SuspiciousFileOperation,
-    **dict.fromkeys(
-        (
-            *("B2RequestTimeout", "RequestTimeout"),
-            *("Timeout", "TimeoutError"),  # of requests, of urllib3
-        ),
-        TimeoutError,
-    ),
-    **dict.fromkeys(
-        (
-            *("B2ConnectionError", "BrokenPipe", "ConnectionReset", "UnknownHost"),
-            *("ConnectionError", "ProtocolError", "SSLError"),  # of requests, of urllib3
-        ),
-        ConnectionError,
-    ),
+    **dict.fromkeys(("B2RequestTimeout", "RequestTimeout"), TimeoutError),
+    **dict.fromkeys(("B2ConnectionError", "BrokenPipe", "ConnectionReset", "UnknownHost"), ConnectionError),
 }
 
 _TAKEN = "There is such an object already"
@@ -301,8 +290,7 @@ class B2Storage(BaseStorage):
         error = _cause(error)
         if type(error).__module__.partition(".")[0] not in ("b2sdk", "requests", "urllib3"):
             return None
-        known = (_MEANINGS.get(cls.__name__) for cls in type(error).__mro__)
-        return next((meaning for meaning in known if meaning), None)
+        return meaning_by_name(error, _MEANINGS)
 
     def _advise(self, error: BaseException, kind: type[Exception]) -> str:
         error = _cause(error)

@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
 from storages import process, usual
 from storages.base import BaseStorage
 from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
+from storages.errors import REQUESTS_MEANINGS, meaning_by_name
 from storages.files import StorageFile
 from storages.mixin import with_query
 from storages.optional import OptionalModule
@@ -56,13 +57,7 @@ _MEANINGS: dict[str, type[Exception]] = {
 }
 _BUSY = "too_many_write_operations"
 
-# Errors of requests and urllib3, by name so that none is imported for it.
-_MEANINGS_BY_NAME: dict[str, type[Exception]] = {
-    "AuthError": PermissionError,
-    **dict.fromkeys(("ConnectionError", "ConnectTimeout", "ProxyError", "SSLError"), ConnectionError),
-    **dict.fromkeys(("ChunkedEncodingError", "IncompleteRead", "ProtocolError"), ConnectionError),
-    **dict.fromkeys(("ReadTimeout", "ReadTimeoutError"), TimeoutError),
-}
+_CLIENT_MEANINGS = {**REQUESTS_MEANINGS, "AuthError": PermissionError}
 
 _SAID: dict[type[Exception], str] = {
     FileNotFoundError: "There is no such file in the Dropbox",
@@ -328,7 +323,7 @@ class DropboxStorage(BaseStorage):
             return next((_MEANINGS[tag] for tag in _tags(error) if tag in _MEANINGS), None)
         if isinstance(error, exceptions.BadInputError) and "invalid_" in str(error):
             return PermissionError  # what the token endpoint says of the app or of the refresh token
-        return _MEANINGS_BY_NAME.get(type(error).__name__)
+        return meaning_by_name(error, _CLIENT_MEANINGS)
 
     def _advise(self, error: Any, kind: type[Exception]) -> str:
         if kind in _SAID:

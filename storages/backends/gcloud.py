@@ -25,6 +25,7 @@ from storages import process, usual
 from storages.base import BaseStorage
 from storages.compress import CompressStorageMixin
 from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
+from storages.errors import REQUESTS_MEANINGS, meaning_by_name
 from storages.files import StorageFile
 from storages.mixin import with_query
 from storages.optional import OptionalModule
@@ -73,12 +74,10 @@ _MEANINGS: dict[int, type[Exception]] = {
     412: FileExistsError,
 }
 
-# Errors of google-auth, requests and urllib3, by name so that none is imported for it.
+# Errors of google-auth and below it, and ours.
 _CLIENT_MEANINGS: dict[str, type[Exception]] = {
-    **dict.fromkeys(("ConnectionError", "ConnectTimeout", "ProxyError", "SSLError"), ConnectionError),
-    **dict.fromkeys(("ChunkedEncodingError", "IncompleteRead", "ProtocolError", "TransportError"), ConnectionError),
-    "UploadBroken": ConnectionError,
-    **dict.fromkeys(("ReadTimeout", "ReadTimeoutError"), TimeoutError),
+    **REQUESTS_MEANINGS,
+    **dict.fromkeys(("TransportError", "UploadBroken"), ConnectionError),
     **dict.fromkeys(("DefaultCredentialsError", "MalformedError"), ImproperlyConfigured),
     **dict.fromkeys(("InvalidOperation", "RefreshError"), PermissionError),
 }
@@ -374,7 +373,7 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
         if isinstance(error, exceptions.GoogleAPICallError):
             kind = _MEANINGS.get(error.code)
             return ImproperlyConfigured if kind is FileNotFoundError and _is_about_bucket(error) else kind
-        kind = _CLIENT_MEANINGS.get(type(error).__name__)
+        kind = meaning_by_name(error, _CLIENT_MEANINGS)
         if kind is ConnectionError and "signBlob" in str(error):
             return next((meaning for status, meaning in _IAM_MEANINGS.items() if status in str(error)), kind)
         return kind

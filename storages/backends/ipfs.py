@@ -21,6 +21,7 @@ from django.utils.module_loading import import_string
 from storages import process, usual
 from storages.base import BaseStorage
 from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
+from storages.errors import REQUESTS_MEANINGS, meaning_by_name
 from storages.files import StorageFile
 from storages.mixin import with_query
 from storages.optional import OptionalModule
@@ -48,12 +49,6 @@ _MEANINGS: dict[int, type[Exception]] = {
     403: PermissionError,
     404: ImproperlyConfigured,
     405: ImproperlyConfigured,
-}
-
-# urllib3's errors, by name so that it is not imported for it; the first of an error's classes that is here counts.
-_CLIENT_MEANINGS: dict[str, type[Exception]] = {
-    "TimeoutError": TimeoutError,  # urllib3's own; NewConnectionError is one too
-    **dict.fromkeys(("NewConnectionError", "ProtocolError", "SSLError", "NameResolutionError"), ConnectionError),
 }
 
 
@@ -237,8 +232,7 @@ class IPFSStorage(BaseStorage):
             return FileNotFoundError if missing else _MEANINGS.get(error.status)
         if type(error).__module__.partition(".")[0] != "urllib3":
             return None
-        known = (_CLIENT_MEANINGS.get(cls.__name__) for cls in type(error).__mro__)
-        return next((meaning for meaning in known if meaning), ConnectionError)
+        return meaning_by_name(error, REQUESTS_MEANINGS) or ConnectionError
 
     def _advise(self, error: BaseException, kind: type[Exception]) -> str:
         said = f"{type(self).__name__}: {redacted(str(error))}"

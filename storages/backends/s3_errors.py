@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
 
+from storages.errors import meaning_by_name
 from storages.optional import OptionalModule
 
 exceptions = OptionalModule("botocore.exceptions", "s3")
@@ -34,7 +35,7 @@ _MEANINGS: dict[str, type[Exception]] = {
     "NotImplemented": NotImplementedError,
 }
 
-# botocore's own errors, by name so that none is imported for it.
+# botocore's own errors.
 _CLIENT_MEANINGS: dict[str, type[Exception]] = {
     **dict.fromkeys(("ConnectTimeoutError", "EndpointConnectionError", "ProxyConnectionError"), ConnectionError),
     **dict.fromkeys(("ConnectionClosedError", "HTTPClientError", "IncompleteReadError", "SSLError"), ConnectionError),
@@ -90,7 +91,7 @@ def meaning_of(error: BaseException) -> type[Exception] | None:
     """Return the class that says what ``error`` means, or None where it speaks for itself."""
     if isinstance(error, exceptions.ClientError):
         return _MEANINGS.get(code_of(error))
-    return _CLIENT_MEANINGS.get(type(error).__name__) if isinstance(error, exceptions.BotoCoreError) else None
+    return meaning_by_name(error, _CLIENT_MEANINGS) if isinstance(error, exceptions.BotoCoreError) else None
 
 
 def advice_on(error: Any, kind: type[Exception], bucket: str, endpoint: str) -> str:
