@@ -11,10 +11,11 @@ import datetime
 import errno
 import functools
 import io
+import itertools
 import posixpath
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from django.conf import settings as django_settings
 from django.core.files.base import File
@@ -30,6 +31,8 @@ from storages.names import clean_name, shorten
 from storages.readers import MIB, RangeFile, RangeReader, Unzipped
 from storages.streams import Spool, chunks_of, file_on_disk, gzipped, read_chunks, reader, taken
 from storages.writers import GzipWriter, PartWriter, SpoolWriter, Writer, send_file
+
+T = TypeVar("T")
 
 # Tries at a free name before save() gives up: each adds seven random characters, so a second one is rare.
 _MOST_NAMES = 100
@@ -586,6 +589,13 @@ class _TranslatingUpload:
     def abort(self) -> None:
         with self._translating():
             self._upload.abort()
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield ``items`` in lists of ``size``, as they come; itertools.batched() of Python 3.12."""
+    left = iter(items)
+    while batch := list(itertools.islice(left, size)):
+        yield batch
 
 
 def _is_seekable(content: Any) -> bool:

@@ -10,6 +10,10 @@ import datetime
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
+# No verb outlasts a minute on a stalled or busy server: a request is not tried again where its timeout, or the pause
+# before it, would end after this.
+PATIENCE = 55  # seconds
+
 
 @dataclass(frozen=True)
 class Capabilities:

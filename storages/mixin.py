@@ -7,7 +7,7 @@ import mimetypes
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
 from django.utils.deconstruct import deconstructible
@@ -213,6 +213,11 @@ class StorageMixin(SettingsMixin):
             and not parameters.get(self.parameter_names["content_encoding"])
             and content_type.partition(";")[0].strip().lower() in self._role("gzip_types", COMPRESSIBLE_TYPES)
         )
+
+
+def quoted(key: str) -> str:
+    """Return ``key`` as the path of a URL; quoted as the SDKs do it, which matters where they sign."""
+    return quote(key, safe="/~")
 
 
 def with_query(url: str, parameters: Mapping[str, Any]) -> str:

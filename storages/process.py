@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -12,6 +12,9 @@ T = TypeVar("T")
 
 # Threads that carry parts and ranges. They wait for the network, so there may be more of them than cores.
 WORKERS = 32
+
+# Those that a client may keep open: more than all worker threads use.
+CONNECTIONS = 64
 
 # Counted up in a forked child: what was made under another generation belongs to the parent.
 generation = 0
@@ -21,8 +24,12 @@ _shared: dict[Hashable, Any] = {}
 _workers: ThreadPoolExecutor | None = None
 
 
-def shared(key: Hashable, make: Callable[[], T]) -> T:
-    """Return the one object of this process under ``key``, calling ``make()`` at its first use."""
+def shared(key: Any, make: Callable[[], T]) -> T:
+    """Return the one object of this process under ``key``, calling ``make()`` at its first use.
+
+    The key is text, or a tuple that begins with some, of whatever options make a difference.
+    """
+    key = _frozen(key)
     # Not by KeyError: what make() raises must not have a key, which holds secrets, in its context.
     if key not in _shared:
         with _lock:
@@ -31,9 +38,18 @@ def shared(key: Hashable, make: Callable[[], T]) -> T:
     return _shared[key]
 
 
-def forget(key: Hashable) -> None:
+def forget(key: Any) -> None:
     """Drop the shared object under ``key``, so that the next use makes it again."""
-    _shared.pop(key, None)
+    _shared.pop(_frozen(key), None)
+
+
+def _frozen(value: Any) -> Hashable:
+    """Return an option in a form that can be a key; what is neither a mapping nor a sequence, itself if that can be."""
+    if isinstance(value, Mapping):
+        return tuple(sorted((str(name), _frozen(item)) for name, item in value.items()))
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_frozen, value))
+    return value if isinstance(value, Hashable) else repr(value)
 
 
 def submit(function: Callable[..., T], *args: Any) -> Future[T]:

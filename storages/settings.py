@@ -229,6 +229,13 @@ class SettingsMixin:
         names = cls.declared_settings()[name].names
         return f"option {name!r} (Django setting {' or '.join(names)})" if names else f"option {name!r}"
 
+    def _needed(self, name: str) -> Any:
+        """Return the value of an option without which nothing can be done. Raises ImproperlyConfigured."""
+        value = getattr(self, name)
+        if not value:
+            raise ImproperlyConfigured(f"{type(self).__name__}: set {self._spelt(name)}")
+        return value
+
     def _role(self, role: str, default: Any = None) -> Any:
         """Return the value of the option that spells ``role`` in this backend."""
         name = _roles(type(self)).get(role)  # type: ignore[arg-type]

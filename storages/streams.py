@@ -13,6 +13,8 @@ from typing import Any
 
 from django.core.files.base import File
 
+from storages.contract import Stat
+
 CHUNK_SIZE = 64 * 1024  # bytes; Django's File.DEFAULT_CHUNK_SIZE
 
 # gzip's own default for one file is 9, which costs three times the time of 6 for about 1 % of the size.
@@ -146,6 +148,48 @@ class ChunkReader(io.RawIOBase):
 def reader(head: io.BytesIO, rest: Iterator[bytes]) -> io.BufferedReader:
     """Return one readable over what taken() gave."""
     return io.BufferedReader(ChunkReader(itertools.chain([head.getvalue()], rest)), CHUNK_SIZE)
+
+
+def range_header(start: int, end: int | None) -> dict[str, str]:
+    """Return the header that asks for the bytes from ``start`` to before ``end``; none where that is all."""
+    return {"Range": f"bytes={start}-{'' if end is None else end - 1}"} if start or end is not None else {}
+
+
+def size_of_whole(content_range: str, length: Any) -> int:
+    """Return the size that the Content-Range of an answer tells, or its own length where there is none."""
+    total = content_range.rpartition("/")[2]
+    return int(total if total.isdigit() else length)
+
+
+class EmptyBody(io.BytesIO):
+    """The body of a range in which nothing lies."""
+
+    def __init__(self, stat: Stat | None):
+        super().__init__()
+        self.stat = stat
+
+
+class AnswerBody:
+    """The body of an answer that ``requests`` has, as it was sent; compared with its digest when it ends.
+
+    ``digest`` has update() and digest(), which must give ``expected`` then; without that, nothing is compared.
+    """
+
+    def __init__(self, answer: Any, stat: Stat, digest: Any = None, expected: bytes | None = None):
+        self.stat: Stat | None = stat
+        self.close = answer.close
+        self._raw = answer.raw
+        self._digest = digest
+        self._expected = expected
+
+    def read(self, size: int = -1, /) -> bytes:
+        data: bytes = self._raw.read(None if size < 0 else size, decode_content=False)
+        if self._expected:
+            self._digest.update(data)
+            at_end = size < 0 or (size and not data)
+            if at_end and self._digest.digest() != self._expected:
+                raise ConnectionError("What arrived is not what is stored: its checksum is another one; read it again")
+        return data
 
 
 class Spool(io.BufferedIOBase):

@@ -128,6 +128,29 @@ def test_shared_declaration_takes_names_and_what_differs_and_stays_as_it_is():
         Stall(hour=5)
 
 
+def test_equal_options_share_and_other_ones_do_not():
+    def shared(*options):
+        return process.shared(("test_settings", *options), object)
+
+    assert shared({"a": [1, {"b": 2}]}) is shared({"a": [1, {"b": 2}]})
+    assert shared({"b": 2, "a": 1}) is shared({"a": 1, "b": 2})
+    assert shared({"a": 1}) is not shared({"a": 2})
+    assert shared({"a": [1]}) is not shared({"a": [2]})
+    assert shared(["x"], None) is not shared(None, ["x"])
+    assert shared({"a": {1}}) is shared({"a": {1}})  # no key by itself
+    before = shared({"a": 1})
+    process.forget(("test_settings", {"a": 1}))
+    assert shared({"a": 1}) is not before
+
+
+def test_option_that_is_needed_is_asked_for():
+    with pytest.raises(
+        ImproperlyConfigured, match=r"Shop: set option 'city' \(Django setting SHOP_TOWN or SHOP_CITY\)"
+    ):
+        Shop(city="")._needed("city")
+    assert Shop()._needed("city") == "Rome"
+
+
 # As django-storages has them: option, Django settings in order of precedence, default.
 OPTIONS_OF_S3 = [
     ("access_key", ("AWS_S3_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"), None),

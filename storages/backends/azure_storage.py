@@ -9,7 +9,6 @@ import functools
 import hashlib
 import hmac
 import io
-import itertools
 import re
 import threading
 import time
@@ -24,14 +23,14 @@ from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
 from django.utils import timezone
 
 from storages import process, usual
-from storages.base import BaseStorage
-from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
+from storages.base import BaseStorage, batches
+from storages.contract import PATIENCE, Body, Capabilities, Entry, Stat, WriteOptions
 from storages.errors import meaning_by_name
 from storages.files import StorageFile
-from storages.mixin import with_query
+from storages.mixin import quoted, with_query
 from storages.optional import OptionalModule
 from storages.settings import HIDDEN, Setting, nearest
-from storages.streams import ChunkReader
+from storages.streams import ChunkReader, EmptyBody, size_of_whole
 
 blob_sdk = OptionalModule("azure.storage.blob", "azure")
 core = OptionalModule("azure.core", "azure")
@@ -51,11 +50,9 @@ CLOCK_SKEW = datetime.timedelta(minutes=15)
 # A delegation key signs for so long even where a later one would let the URL live longer.
 DELEGATION_AGE = datetime.timedelta(hours=1)
 
-# No verb outlasts a minute on a stalled server. The SDK asks three times for a download that breaks off, so three of
-# the read timeout must fit in; a request is not sent again where its timeout would end later than PATIENCE.
+# The SDK asks three times for a download that breaks off, so three of the read timeout must fit into PATIENCE.
 CONNECT_TIMEOUT = 5  # seconds; also for each 16 KiB of an upload to leave
 READ_TIMEOUT = 15  # seconds without a byte
-PATIENCE = 55  # seconds
 COPY_POLL = 0.5  # seconds between two looks at a copy that goes on in the background
 
 DOWNLOAD_SIZE = 4 * 1024**2  # bytes of one answer; the SDK holds it whole, and an MD5 comes with no larger one
@@ -327,9 +324,7 @@ class AzureStorage(BaseStorage):
             ) from None
 
     def _make_client(self) -> Any:
-        if not self.azure_container:
-            raise ImproperlyConfigured(f"{type(self).__name__}: set {self._spelt('azure_container')}")
-        return self.service_client.get_container_client(self.azure_container)
+        return self.service_client.get_container_client(self._needed("azure_container"))
 
     @property
     def _account(self) -> _Account:
@@ -343,9 +338,8 @@ class AzureStorage(BaseStorage):
             return make()  # nothing is known here about a client of the subclass's own
         # Credentials are told apart by identity, which the shared client keeps alive.
         secrets = (self.connection_string, self.account_key, self.sas_token, id(self.token_credential))
-        options = repr(sorted(self.client_options.items()))
         address = (self.account_name, self.endpoint_suffix, self.azure_ssl, self.api_version)
-        return process.shared(("azure", *secrets, *address, options), make)
+        return process.shared(("azure", *secrets, *address, self.client_options), make)
 
     def _account_url(self) -> str:
         if not self.account_name:
@@ -399,7 +393,7 @@ class AzureStorage(BaseStorage):
             if error.status_code != 416:
                 raise
         # The object ends before the range; an empty one before any range at all.
-        return _NoBody(self._stat(key))
+        return EmptyBody(self._stat(key))
 
     def _put(self, key: str, body: Any, options: WriteOptions) -> None:
         self._blob(key).upload_blob(
@@ -418,14 +412,13 @@ class AzureStorage(BaseStorage):
         self._blob(key).delete_blob(timeout=self.timeout)
 
     def _delete_many(self, keys: Iterable[str]) -> Iterator[tuple[str, BaseException]]:
-        left = iter(keys)
-        while batch := list(itertools.islice(left, MOST_DELETES)):
+        for batch in batches(keys, MOST_DELETES):
             yield from ((key, _UnkeptKey(key)) for key in batch if not _is_kept(key))
-            batch = list(filter(_is_kept, batch))
-            if not batch:
+            kept = list(filter(_is_kept, batch))
+            if not kept:
                 continue
-            answers = self.client.delete_blobs(*batch, raise_on_any_failure=False, timeout=self.timeout)
-            for key, answer in zip(batch, answers, strict=True):
+            answers = self.client.delete_blobs(*kept, raise_on_any_failure=False, timeout=self.timeout)
+            for key, answer in zip(kept, answers, strict=True):
                 if answer.status_code >= 300:
                     yield key, _error_of(answer)
 
@@ -523,7 +516,7 @@ class AzureStorage(BaseStorage):
 
     def _public_url(self, key: str, parameters: Mapping[str, Any]) -> str:
         _make_sure_it_is_kept(key)
-        url = self._derived("base", self._base) + _quoted(key)
+        url = self._derived("base", self._base) + quoted(key)
         return with_query(url, {name: value for name, value in parameters.items() if name not in _SAS_PARAMETERS})
 
     def _expire_at(self, expire: int) -> datetime.datetime:
@@ -715,12 +708,6 @@ class _Body:
         """Do nothing: no connection is held between two reads."""
 
 
-class _NoBody(io.BytesIO):
-    def __init__(self, stat: Stat):
-        super().__init__()
-        self.stat: Stat | None = stat
-
-
 class _VerifiedBody(io.BufferedReader):
     """A download in pieces, each compared with the MD5 that the service makes of it.
 
@@ -869,7 +856,7 @@ def _stat_of(properties: Any, size: int) -> Stat:
 
 def _stat_of_all(properties: Any) -> Stat:
     """Return the Stat in the answer to a download, whose range tells the size of the whole."""
-    return _stat_of(properties, int(properties.content_range.rpartition("/")[2]))
+    return _stat_of(properties, size_of_whole(properties.content_range, properties.size))
 
 
 def _entry(found: Any) -> Entry:
@@ -887,10 +874,6 @@ def _error_of(answer: Any) -> Any:
 def _code(error: Any) -> str:
     code = getattr(error, "error_code", None)
     return str(getattr(code, "value", code) or "")
-
-
-def _quoted(key: str) -> str:
-    return urllib.parse.quote(key, safe="/~")  # as the SDK does
 
 
 def _hide_signatures(error: BaseException | None) -> None:
@@ -925,10 +908,10 @@ def _retry_class() -> Any:
 
 
 def _session() -> Any:
-    """Return a pool of connections for more than all worker threads."""
+    """Return a pool of connections."""
     session = requests.Session()
     for scheme in ("http://", "https://"):
-        session.mount(scheme, _adapter_class()(pool_maxsize=64))
+        session.mount(scheme, _adapter_class()(pool_maxsize=process.CONNECTIONS))
     return session
 
 

@@ -6,11 +6,9 @@ import contextlib
 import datetime
 import functools
 import hashlib
-import io
 import re
 import threading
 import time
-import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -21,13 +19,13 @@ from django.urls import NoReverseMatch, reverse
 
 from storages import process, usual
 from storages.base import BaseStorage
-from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
+from storages.contract import PATIENCE, Body, Capabilities, Entry, Stat, WriteOptions
 from storages.errors import REQUESTS_MEANINGS, meaning_by_name
 from storages.files import StorageFile
-from storages.mixin import with_query
+from storages.mixin import quoted, with_query
 from storages.optional import OptionalModule
 from storages.settings import Renamed, Setting
-from storages.streams import read_chunks
+from storages.streams import AnswerBody, EmptyBody, read_chunks, size_of_whole
 
 b2sdk = OptionalModule("b2sdk.v2", "b2")
 exceptions = OptionalModule("b2sdk.v2.exception", "b2")
@@ -41,8 +39,6 @@ LONGEST_KEY = 1024  # bytes
 LONGEST_EXPIRE = 7 * 24 * 3600  # seconds, of a download authorization
 PAGE = 1000  # names in one listing; longer pages are billed as several
 
-# No verb outlasts a minute on a stalled server: a request is not tried again where its timeout would end after this.
-PATIENCE = 55  # seconds
 LOGIN_WAIT = 20  # seconds that a thread waits for another one that is logging in
 TOKEN_LIFE = 23 * 3600  # seconds; B2's tokens live for a day
 
@@ -222,9 +218,9 @@ class B2Storage(BaseStorage):
             )
         credentials = (self.realm, self.application_key_id, self.application_key)
         limits = (self.connect_timeout, self.read_timeout, self.max_attempts)
-        where = tuple(sorted(self.account_info.items()))
         return process.shared(
-            ("b2", *credentials, *limits, where), lambda: _Account(credentials, self.account_info, _Http(*limits))
+            ("b2", *credentials, *limits, self.account_info),
+            lambda: _Account(credentials, self.account_info, _Http(*limits)),
         )
 
     # Hooks
@@ -240,9 +236,12 @@ class B2Storage(BaseStorage):
             answer = self._run("download_file_from_url", url, range_=span)
         except exceptions.UnsatisfiableRange:
             # The object ends before the range; an empty one before any range at all.
-            return _NoBody(self._stat(key))
+            return EmptyBody(self._stat(key))
         with answer as response:  # which leaves it open
-            return _Body(response)
+            stat = _stat_of(response.headers)
+            whole = int(response.headers["Content-Length"]) == stat.size
+            expected = _sha1_of(response.headers) if whole else None
+            return AnswerBody(response, stat, hashlib.sha1(usedforsecurity=False), expected)
 
     def _put(self, key: str, body: Any, options: WriteOptions) -> None:
         if options.create_only:
@@ -337,7 +336,7 @@ class B2Storage(BaseStorage):
         return with_query(self._link(key), parameters)
 
     def _link(self, key: str) -> str:
-        return self._derived("base", self._base) + urllib.parse.quote(key, safe="/~")
+        return self._derived("base", self._base) + quoted(key)
 
     def _base(self) -> str:
         """Return the start of all URLs; without a CDN, only who is logged in knows it."""
@@ -696,7 +695,7 @@ class _Http:
         self.adapters = self._session.adapters  # which the SDK clears
 
     def mount(self, prefix: str, adapter: Any) -> None:
-        adapter.init_poolmanager(64, 64)  # more than all worker threads
+        adapter.init_poolmanager(process.CONNECTIONS, process.CONNECTIONS)
         self._session.mount(prefix, adapter)
 
     @contextlib.contextmanager
@@ -734,34 +733,6 @@ class _Http:
         pause = getattr(error, "retry_after_seconds", None) or 1.5 ** (mine.tries - 1)
         if mine.tries >= self._max_attempts or time.monotonic() + pause + self._timeout[1] > mine.ends:
             raise exceptions.MaxRetriesExceeded(mine.tries, [error])
-
-
-class _Body:
-    """The body of an answer to a download; one of a whole object is compared with its SHA-1."""
-
-    def __init__(self, response: Any):
-        self.stat: Stat | None = _stat_of(response.headers)
-        self._raw = response.raw
-        self._sha1 = hashlib.sha1(usedforsecurity=False)
-        expected = response.headers.get("x-bz-content-sha1", "").removeprefix("unverified:")
-        whole = int(response.headers["Content-Length"]) == self.stat.size
-        self._expected = expected if whole and _SHA1.fullmatch(expected) else None
-        self.close = response.close
-
-    def read(self, size: int = -1, /) -> bytes:
-        data: bytes = self._raw.read(None if size < 0 else size, decode_content=False)
-        if self._expected:
-            self._sha1.update(data)
-            at_end = size < 0 or (size and not data)
-            if at_end and self._sha1.hexdigest() != self._expected:
-                raise ConnectionError("what arrived is not what is stored: its SHA-1 is another one")
-        return data
-
-
-class _NoBody(io.BytesIO):
-    def __init__(self, stat: Stat):
-        super().__init__()
-        self.stat: Stat | None = stat
 
 
 class _Parts:
@@ -817,13 +788,18 @@ def _stat_of(headers: Mapping[str, str]) -> Stat:
     """Return the Stat in the answer to a HEAD or a GET, of which a range says the size of the whole."""
     uploaded = _time_of(int(headers["x-bz-upload-timestamp"]))
     return Stat(
-        size=int(headers.get("Content-Range", "").rpartition("/")[2] or headers["Content-Length"]),
+        size=size_of_whole(headers.get("Content-Range", ""), headers["Content-Length"]),
         modified=uploaded,
         created=uploaded,
         etag=headers["x-bz-file-id"],
         content_type=headers.get("Content-Type"),
         content_encoding=headers.get("Content-Encoding"),
     )
+
+
+def _sha1_of(headers: Mapping[str, str]) -> bytes | None:
+    sha1 = headers.get("x-bz-content-sha1", "").removeprefix("unverified:")
+    return bytes.fromhex(sha1) if _SHA1.fullmatch(sha1) else None
 
 
 def _time_of(milliseconds: int) -> datetime.datetime:

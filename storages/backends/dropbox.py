@@ -14,13 +14,14 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
 
 from storages import process, usual
-from storages.base import BaseStorage
-from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
+from storages.base import BaseStorage, batches
+from storages.contract import PATIENCE, Body, Capabilities, Entry, Stat, WriteOptions
 from storages.errors import REQUESTS_MEANINGS, meaning_by_name
 from storages.files import StorageFile
 from storages.mixin import with_query
 from storages.optional import OptionalModule
 from storages.settings import Renamed, Setting
+from storages.streams import AnswerBody, EmptyBody, range_header
 
 dropbox = OptionalModule("dropbox", "dropbox")
 dropbox_client = OptionalModule("dropbox.dropbox_client", "dropbox")
@@ -31,13 +32,11 @@ files = OptionalModule("dropbox.files", "dropbox")
 HASHED_BLOCK = 4 * 1024**2  # bytes
 
 CONNECT_TIMEOUT = 5  # seconds, or less where ``timeout`` is
-PATIENCE = 55  # seconds; no verb waits longer for a busy service, nor tries again where it would
 LARGEST_PAGE = 2000  # entries of a listing
 MOST_DELETES = 1000  # files in one batch
 LONGEST_PAUSE = 2  # seconds between two looks at a batch
 MANY = 8  # files of one folder whose revisions are cheaper to list than to ask for one by one
 FIRST_PAUSE = 1  # seconds before the next try where the service names no time; they double
-MOST_CONNECTIONS = 64  # more than all worker threads
 
 # Tags of the unions in an error to what they mean; the first one that is there decides.
 # dropbox.com/developers/documentation/http/documentation, and the types in the SDK's files.py
@@ -180,7 +179,7 @@ class DropboxStorage(BaseStorage):
             timeout=(min(self.timeout, CONNECT_TIMEOUT), self.timeout),
             max_retries_on_error=2,
             max_retries_on_rate_limit=0,  # the SDK would wait however long it is told to
-            session=dropbox.create_session(MOST_CONNECTIONS, ca_certs=self.ca_certs),
+            session=dropbox.create_session(process.CONNECTIONS, ca_certs=self.ca_certs),
         )
 
     def _ask(self, ask: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -207,21 +206,21 @@ class DropboxStorage(BaseStorage):
 
     def _open_range(self, key: str, start: int, end: int | None, if_match: str | None = None) -> Body:
         client = self.client
-        if start or end is not None:
+        if span := range_header(start, end):
             client.check_and_refresh_access_token()  # here, so that not every clone does it
-            client = client.clone(headers={"Range": f"bytes={start}-{'' if end is None else end - 1}"})
+            client = client.clone(headers=span)
         try:
             found, answer = self._ask(client.files_download, self._path(key))
         except exceptions.HttpError as error:
             if error.status_code != 416:
                 raise
             # The file ends before the range; an empty one before any range at all.
-            return _Empty(None if start else self._stat(key))
+            return EmptyBody(None if start else self._stat(key))
         if if_match not in (None, found.rev):
             answer.close()
             raise FileExistsError(key)
         whole = not start and (end is None or end >= found.size)
-        return _Body(answer, _stat_of(found), found.content_hash if whole else None)
+        return AnswerBody(answer, _stat_of(found), _Hash(), bytes.fromhex(found.content_hash) if whole else None)
 
     def _put(self, key: str, body: Any, options: WriteOptions) -> None:
         data = body.read()
@@ -247,8 +246,7 @@ class DropboxStorage(BaseStorage):
                 return
 
     def _delete_many(self, keys: Iterable[str]) -> Iterator[tuple[str, BaseException]]:
-        revisions = self._revisions(keys)
-        while batch := list(itertools.islice(revisions, MOST_DELETES)):
+        for batch in batches(self._revisions(keys), MOST_DELETES):
             arguments = [files.DeleteArg(self._path(key), revision) for key, revision in batch]
             deleted = self._delete_batch(arguments)
             # What changed meanwhile, or came in the way of others, may go by itself.
@@ -411,31 +409,6 @@ class _Session:
         """Leave the session to Dropbox, which has no call for this."""
 
 
-class _Body:
-    """The body of a download, compared with the hash of the file when it is all of that and read at once."""
-
-    def __init__(self, answer: Any, stat: Stat, content_hash: str | None):
-        self.stat: Stat | None = stat
-        self.close = answer.close
-        self._read = answer.raw.read
-        self._hash = content_hash
-
-    def read(self, size: int = -1, /) -> bytes:
-        expected, self._hash = self._hash, None
-        data: bytes = self._read(None if size < 0 else size)
-        if size < 0 and expected:
-            _compare(content_hash(data), expected)
-        return data
-
-
-class _Empty(io.BytesIO):
-    """The body of a range in which nothing lies."""
-
-    def __init__(self, stat: Stat | None):
-        super().__init__()
-        self.stat = stat
-
-
 class _Hash:
     """Dropbox's hash of a file: of the hashes of its blocks."""
 
@@ -454,11 +427,14 @@ class _Hash:
                 self._hashes.update(self._block.digest())
                 self._block, self._room = hashlib.sha256(), HASHED_BLOCK
 
-    def hexdigest(self) -> str:
+    def digest(self) -> bytes:
         whole = self._hashes.copy()
         if self._room < HASHED_BLOCK:
             whole.update(self._block.digest())
-        return whole.hexdigest()
+        return whole.digest()
+
+    def hexdigest(self) -> str:
+        return self.digest().hex()
 
 
 def content_hash(data: bytes) -> str:

@@ -8,8 +8,6 @@ import datetime
 import email
 import email.utils
 import functools
-import io
-import itertools
 import json
 import os
 import re
@@ -22,14 +20,15 @@ from urllib.parse import quote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from storages import process, usual
-from storages.base import BaseStorage
+from storages.base import BaseStorage, batches
 from storages.compress import CompressStorageMixin
 from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
 from storages.errors import REQUESTS_MEANINGS, meaning_by_name
 from storages.files import StorageFile
-from storages.mixin import with_query
+from storages.mixin import quoted, with_query
 from storages.optional import OptionalModule
 from storages.settings import HIDDEN, Renamed, Setting, nearest
+from storages.streams import AnswerBody, EmptyBody, range_header, size_of_whole
 
 google_storage = OptionalModule("google.cloud.storage", "google")
 google_retry = OptionalModule("google.cloud.storage.retry", "google")
@@ -254,8 +253,8 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
 
     def _shared_client(self) -> Any:
         environment = map(os.environ.get, _ENVIRONMENT)
-        given = (_frozen(self.credentials), _frozen(self.client_options))
-        return process.shared(("gcloud", Client, self.project_id, *given, *environment), self._make_client)
+        options = (self.project_id, self.credentials, self.client_options)
+        return process.shared(("gcloud", Client, *options, *environment), self._make_client)
 
     def _make_client(self) -> Any:
         client = Client(
@@ -264,7 +263,7 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
         # Else a thread of the SDK asks for the bucket's own properties, for traces, which accounts often may not.
         client._bucket_metadata_cache = None
         if not client._http.is_mtls:  # which brings its own
-            adapter = requests_adapters.HTTPAdapter(pool_maxsize=64)  # more than all worker threads
+            adapter = requests_adapters.HTTPAdapter(pool_maxsize=process.CONNECTIONS)
             client._http.mount("https://", adapter)
             client._http.mount("http://", adapter)
         return client
@@ -301,15 +300,14 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
         )
 
     def _open_range(self, key: str, start: int, end: int | None, if_match: str | None = None) -> Body:
-        headers = {"Accept-Encoding": "gzip"}  # else what is stored compressed comes decompressed
-        if start or end is not None:
-            headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        # Else what is stored compressed comes decompressed.
+        headers = {"Accept-Encoding": "gzip", **range_header(start, end)}
         url = f"{self._endpoint()}/download{self._path(key)}?alt=media"
         try:
             body: Any = self._limits["retry"](self._download)(url, headers)
         except exceptions.RequestRangeNotSatisfiable:
             # The object ends before the range; an empty one before any range at all.
-            body = _NoBody(self._stat(key))
+            body = EmptyBody(self._stat(key))
         if if_match and body.stat.etag != if_match:
             body.close()
             raise exceptions.PreconditionFailed(f"generation {body.stat.etag} instead of {if_match}")
@@ -330,8 +328,7 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
         self._blob(key).delete(**self._limits)
 
     def _delete_many(self, keys: Iterable[str]) -> Iterator[tuple[str, BaseException]]:
-        left = iter(keys)
-        while batch := list(itertools.islice(left, MOST_DELETES)):
+        for batch in batches(keys, MOST_DELETES):
             for key, error in self._delete_batch(batch):
                 # The batch as a whole succeeded, so nobody has tried these again yet.
                 retriable = error.code == 429 or error.code >= 500
@@ -424,7 +421,7 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
         return self._blob(key).generate_signed_url(**arguments)
 
     def _public_url(self, key: str, parameters: Mapping[str, Any]) -> str:
-        return with_query(f"{self._public_base()}/{quote(key, safe='/~')}", parameters.get("query_parameters") or {})
+        return with_query(f"{self._public_base()}/{quoted(key)}", parameters.get("query_parameters") or {})
 
     def _public_base(self) -> str:
         if not self.custom_endpoint:
@@ -466,9 +463,7 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
         )
 
     def _bucket(self) -> str:
-        if not self.bucket_name:
-            raise ImproperlyConfigured(f"{type(self).__name__}: set {self._spelt('bucket_name')}")
-        return self.bucket_name
+        return self._needed("bucket_name")
 
     def _blob(self, key: str) -> Any:
         return self.bucket.blob(key)
@@ -509,10 +504,12 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
             raise error
         return answer
 
-    def _download(self, url: str, headers: dict[str, str]) -> _Body:
+    def _download(self, url: str, headers: dict[str, str]) -> AnswerBody:
         answer = self._send_once("GET", url, headers=headers, stream=True)
         try:
-            return _Body(answer, verify=self.checksums)
+            stat = _stat_of(answer.headers)
+            whole = self.checksums and int(answer.headers["Content-Length"]) == stat.size
+            return AnswerBody(answer, stat, google_crc32c.Checksum(), _crc32c_of(answer.headers) if whole else None)
         except (KeyError, ValueError) as error:
             answer.close()
             raise ConnectionError("the service's answer broke off in its headers") from error
@@ -540,42 +537,6 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
                 yield key, exceptions.from_http_status(status, f"DELETE {key}: {said}")
         for key in left.values():
             yield key, exceptions.from_http_status(500, f"DELETE {key}: the batch has no answer to it")
-
-
-class _Body:
-    """The body of an answer to a download; one of a whole object is compared with its checksum."""
-
-    def __init__(self, answer: Any, *, verify: bool):
-        headers = answer.headers
-        length, total = headers["Content-Length"], headers.get("Content-Range", "").rpartition("/")[2]
-        encoding = headers.get("X-Goog-Stored-Content-Encoding") or headers.get("Content-Encoding")
-        modified = headers.get("Last-Modified")
-        self.stat: Any = Stat(
-            size=int(total or length),
-            modified=modified and email.utils.parsedate_to_datetime(modified),
-            etag=headers.get("X-Goog-Generation"),
-            content_type=headers.get("Content-Type"),
-            content_encoding=None if encoding == "identity" else encoding,
-        )
-        self._answer = answer
-        self._expected = _crc32c_of(headers) if verify and int(length) == self.stat.size else None
-        self._checksum = google_crc32c.Checksum()
-        self.close = answer.close
-
-    def read(self, size: int = -1, /) -> bytes:
-        data: bytes = self._answer.raw.read(None if size < 0 else size, decode_content=False)
-        if self._expected:
-            self._checksum.update(data)
-            at_end = size < 0 or (size and not data)
-            if at_end and _encoded(self._checksum) != self._expected:
-                raise ConnectionError("what arrived is not what is stored: its checksum is another one")
-        return data
-
-
-class _NoBody(io.BytesIO):
-    def __init__(self, stat: Stat):
-        super().__init__()
-        self.stat: Any = stat
 
 
 class _Session:
@@ -680,9 +641,22 @@ def _answers(answer: Any) -> Iterator[tuple[int, int, str]]:
         yield int(re.findall(r"\d+", part["Content-ID"])[-1]), int(status_line.split()[1]), rest.strip()
 
 
-def _crc32c_of(headers: Mapping[str, str]) -> str | None:
+def _stat_of(headers: Mapping[str, str]) -> Stat:
+    """Return the Stat in the answer to a download, of which a range says the size of the whole."""
+    encoding = headers.get("X-Goog-Stored-Content-Encoding") or headers.get("Content-Encoding")
+    modified = headers.get("Last-Modified")
+    return Stat(
+        size=size_of_whole(headers.get("Content-Range", ""), headers["Content-Length"]),
+        modified=email.utils.parsedate_to_datetime(modified) if modified else None,
+        etag=headers.get("X-Goog-Generation"),
+        content_type=headers.get("Content-Type"),
+        content_encoding=None if encoding == "identity" else encoding,
+    )
+
+
+def _crc32c_of(headers: Mapping[str, str]) -> bytes | None:
     found = re.search(r"crc32c=([^\s,]+)", headers.get("X-Goog-Hash", ""))
-    return found[1] if found else None
+    return base64.b64decode(found[1]) if found else None
 
 
 def _encoded(checksum: Any) -> str:
@@ -714,8 +688,3 @@ def _request_of(error: Any) -> tuple[str, str]:
 
 def _without_session(message: str) -> str:
     return _SESSION_ID.sub(f"upload_id={HIDDEN}", message)
-
-
-def _frozen(value: Any) -> Any:
-    """Return an option in a form that can be a key."""
-    return json.dumps(value, sort_keys=True, default=repr) if isinstance(value, Mapping) else value

@@ -20,18 +20,16 @@ from django.utils.module_loading import import_string
 
 from storages import process, usual
 from storages.base import BaseStorage
-from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
+from storages.contract import PATIENCE, Body, Capabilities, Entry, Stat, WriteOptions
 from storages.errors import REQUESTS_MEANINGS, meaning_by_name
 from storages.files import StorageFile
 from storages.mixin import with_query
 from storages.optional import OptionalModule
 from storages.settings import Setting, redacted
-from storages.streams import ChunkReader, read_chunks
+from storages.streams import ChunkReader, EmptyBody, read_chunks
 
 urllib3 = OptionalModule("urllib3", "ipfs")
 
-# No verb outlasts a minute on a stalled node: a request is not sent again where its timeout would end after this.
-PATIENCE = 55  # seconds
 PAUSE = 0.5  # seconds before the second try; each later pause is twice as long
 KNOWN_SIZES = 10_000  # files whose sizes a process keeps: they never change
 
@@ -163,7 +161,7 @@ class IPFSStorage(BaseStorage):
     def _shared_client(self) -> RPC:
         url, headers = self._address()
         limits = (self.connect_timeout, self.read_timeout, self.max_attempts)
-        key = ("ipfs", url, *limits, self.ca_certs, tuple(sorted(headers.items())))
+        key = ("ipfs", url, *limits, self.ca_certs, headers)
         return process.shared(key, lambda: RPC(url, headers, *limits, self.ca_certs))
 
     # Hooks
@@ -184,7 +182,7 @@ class IPFSStorage(BaseStorage):
         stat = Stat(size, etag=cid)
         length = min(size, size if end is None else end) - start
         if length <= 0:
-            return _Body(io.BytesIO(), stat, 0)
+            return EmptyBody(stat)
         return _Body(self.client.send("cat", arg=cid, offset=start, length=length, **self._reach), stat, length)
 
     def _put(self, key: str, body: Any, options: WriteOptions) -> str:
@@ -328,7 +326,7 @@ class RPC:
         self._max_attempts = max_attempts
         timeout = urllib3.Timeout(connect=connect_timeout, read=read_timeout)
         self._pool = urllib3.PoolManager(
-            maxsize=64,  # more than all worker threads
+            maxsize=process.CONNECTIONS,
             timeout=timeout,
             retries=False,
             ca_certs=ca_certs,

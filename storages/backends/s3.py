@@ -7,11 +7,9 @@ import datetime
 import functools
 import hashlib
 import io
-import itertools
 import os
 import re
 import threading
-import urllib.parse
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -24,14 +22,14 @@ from storages.backends import cloudfront
 from storages.backends.s3_clients import Clients
 from storages.backends.s3_errors import advice_on, code_of, meaning_of
 from storages.backends.sigv4 import QuerySigner
-from storages.base import BaseStorage
+from storages.base import BaseStorage, batches
 from storages.compress import CompressStorageMixin
 from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
 from storages.files import StorageFile
-from storages.mixin import with_query
+from storages.mixin import quoted, with_query
 from storages.optional import OptionalModule
 from storages.settings import Renamed, Setting, nearest, redacted
-from storages.streams import SmallReads
+from storages.streams import SmallReads, range_header, size_of_whole
 
 boto3 = OptionalModule("boto3", "s3")
 exceptions = OptionalModule("botocore.exceptions", "s3")
@@ -314,7 +312,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
             connect_timeout=self.connect_timeout,
             read_timeout=self.read_timeout,
             retries={"mode": "standard", "total_max_attempts": self.max_attempts},
-            max_pool_connections=64,  # more than all worker threads
+            max_pool_connections=process.CONNECTIONS,
             tcp_keepalive=True,
             # Else URLs for us-east-1 and eu-west-1 are signed with version 2, which other regions refuse.
             signature_version=self.signature_version or "s3v4",
@@ -337,7 +335,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         if type(self)._create_session is not S3Storage._create_session:
             return make()  # nothing is known here about a session of the subclass's own
         arguments = (self.access_key, self.secret_key, self.security_token, self.session_profile, self.region_name)
-        key = ("s3", *arguments, self.endpoint_url, self.use_ssl, str(self.verify), _frozen(vars(config)))
+        key = ("s3", *arguments, self.endpoint_url, self.use_ssl, self.verify, vars(config))
         return process.shared(key, make)
 
     def _make_clients(self, config: Any) -> Clients:
@@ -378,8 +376,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
 
     def _open_range(self, key: str, start: int, end: int | None, if_match: str | None = None) -> Body:
         arguments = self._arguments("GetObject", key)
-        if start or end is not None:
-            arguments["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        arguments.update(range_header(start, end))
         if if_match:
             arguments["IfMatch"] = if_match
         try:
@@ -416,8 +413,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         for key in keys:
             (one_by_one if _NOT_IN_XML.search(key) else by_batch).append(key)
         yield from super()._delete_many(one_by_one)
-        left = iter(by_batch)
-        while batch := list(itertools.islice(left, MOST_DELETES)):
+        for batch in batches(by_batch, MOST_DELETES):
             answer = self.client.delete_objects(
                 Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}, **arguments
             )
@@ -494,11 +490,11 @@ class S3Storage(CompressStorageMixin, BaseStorage):
 
     def _public_url(self, key: str, parameters: Mapping[str, Any]) -> str:
         if self.custom_domain:
-            return with_query(f"{self._derived('cdn', self._cdn_base)}{_quoted(key)}", parameters)
+            return with_query(f"{self._derived('cdn', self._cdn_base)}{quoted(key)}", parameters)
         if parameters:
             wanted = {**parameters, "Bucket": self._bucket(), "Key": key}
             return self._connect("unsigned").generate_presigned_url("get_object", Params=wanted)
-        return self._derived("public", self._public_base) + _quoted(key)
+        return self._derived("public", self._public_base) + quoted(key)
 
     def _make_signer(self) -> QuerySigner | None:
         credentials = self._connect("credentials")
@@ -550,9 +546,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
     # Requests
 
     def _bucket(self) -> str:
-        if not self.bucket_name:
-            raise ImproperlyConfigured(f"{type(self).__name__}: set {self._spelt('bucket_name')}")
-        return self.bucket_name
+        return self._needed("bucket_name")
 
     def _arguments(self, operation: str, key: str | None = None, parameters: Mapping[str, Any] | None = None) -> dict:
         """Return the arguments of a request: bucket, key, and those of the object's parameters that it takes.
@@ -814,9 +808,8 @@ def _conditions(options: WriteOptions) -> dict[str, str]:
 
 def _stat_of(answer: Mapping[str, Any]) -> Stat:
     """Return the Stat in the answer to a HEAD or a GET, of which a range says the size of the whole."""
-    total = answer.get("ContentRange", "").rpartition("/")[2]
     return Stat(
-        size=int(total) if total.isdigit() else answer["ContentLength"],
+        size=size_of_whole(answer.get("ContentRange", ""), answer["ContentLength"]),
         modified=answer.get("LastModified"),
         etag=answer.get("ETag"),
         content_type=answer.get("ContentType"),
@@ -827,27 +820,14 @@ def _stat_of(answer: Mapping[str, Any]) -> Stat:
 def _answer_beyond(error: Any) -> dict[str, Any]:
     """Return the answer to a range after the end, whose size S3 tells in the one place and its likes in the other."""
     headers = error.response["ResponseMetadata"]["HTTPHeaders"]
-    size = error.response["Error"].get("ActualObjectSize") or headers.get("content-range", "").rpartition("/")[2]
-    return {"Body": io.BytesIO(), "ContentLength": int(size or 0)}
+    size = error.response["Error"].get("ActualObjectSize") or size_of_whole(headers.get("content-range", ""), 0)
+    return {"Body": io.BytesIO(), "ContentLength": int(size)}
 
 
 def _entries(page: Mapping[str, Any]) -> Iterator[Entry]:
     for item in page.get("Contents", ()):
         if not item["Key"].endswith("/"):  # what consoles put there to show an empty directory
             yield Entry(item["Key"], False, item["Size"], item["LastModified"], item.get("ETag"))
-
-
-def _quoted(key: str) -> str:
-    return urllib.parse.quote(key, safe="/~")  # as botocore does
-
-
-def _frozen(value: Any) -> Any:
-    """Return a nested value in a form that can be a key; what is neither is told apart by its identity."""
-    if isinstance(value, Mapping):
-        return tuple(sorted((str(name), _frozen(item)) for name, item in value.items()))
-    if isinstance(value, (list, tuple, set)):
-        return tuple(map(_frozen, value))
-    return repr(value)
 
 
 def _parse_time(text: Any) -> datetime.datetime:

@@ -9,14 +9,13 @@ import threading
 import time
 from typing import Any
 
+from storages.contract import PATIENCE
 from storages.optional import OptionalModule
 
 botocore = OptionalModule("botocore", "s3")
 botocore_config = OptionalModule("botocore.config", "s3")
 exceptions = OptionalModule("botocore.exceptions", "s3")
 
-# No verb outlasts a minute on a stalled server: a request is not tried again where its timeout would end after this.
-PATIENCE = 55  # seconds
 LONGEST_PAUSE = 20  # seconds, of botocore between two tries
 # Nor is a server asked on and on that refuses the connection; busy ones (503) are, up to max_attempts.
 MOST_CONNECTS = 3
