@@ -53,10 +53,9 @@ class BaseStorage(StorageMixin, Storage):
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
         """Return what a migration writes down: the class and its options, without the secret ones."""
         declared = self.declared_settings()
-        path, args, kwargs = super().deconstruct()  # type: ignore[misc]
-        kwargs = {**dict(zip(self.positional, args, strict=False)), **kwargs}
-        kwargs = {n: v for n, v in kwargs.items() if n not in declared or not declared[n].hides(v)}
-        return path, args[len(self.positional) :], kwargs
+        path, *_ = super().deconstruct()  # type: ignore[misc]
+        args, kwargs = self._given_options()
+        return path, args, {n: v for n, v in kwargs.items() if n not in declared or not declared[n].hides(v)}
 
     # Opening
 

@@ -272,7 +272,7 @@ def check_fields(app_configs: Any, **kwargs: Any) -> Iterator[CheckMessage]:
             if not _is_ours(type(storage)) or hasattr(field, "_storage_callable"):
                 continue
             declared = storage.declared_settings()  # type: ignore[union-attr]
-            given = storage._constructor_args[1].items()  # type: ignore[union-attr]
+            given = storage._given_options()[1].items()  # type: ignore[union-attr]
             secrets = [repr(name) for name, value in given if name in declared and declared[name].hides(value)]
             if secrets:
                 yield Advice(

@@ -64,6 +64,11 @@ class StorageMixin(SettingsMixin):
                 f"{type(self).__name__}: {self._spelt(option)} is a prefix of keys and can't be {location!r}; {advice}"
             ) from error
 
+    def _given_options(self) -> tuple[Any, dict[str, Any]]:
+        """Return what the constructor was given: what has no name (of a subclass's own), and the options by name."""
+        args, kwargs = self._constructor_args  # type: ignore[attr-defined]
+        return args[len(self.positional) :], {**dict(zip(self.positional, args, strict=False)), **kwargs}
+
     # Names and keys
 
     def _key(self, name: str) -> str:

@@ -133,14 +133,19 @@ class SettingsMixin:
     be assigned later: whatever was derived from them is then made again.
     """
 
-    positional: ClassVar[tuple[str, ...]] = ()  # the options that may be given without their names, in order
+    # The options that may be given without their names, in order; for these, None is not given.
+    positional: ClassVar[tuple[str, ...]] = ()
     renamed: ClassVar[dict[str, Renamed]] = {}
     removed: ClassVar[dict[str, str]] = {}  # option of an earlier release: what to do instead
 
     def __init__(self, *args: Any, **options: Any):
         if len(args) > len(self.positional):
             raise TypeError(f"{type(self).__name__} takes {len(self.positional)} positional options, not {len(args)}")
-        options.update(zip(self.positional, args, strict=False))
+        for name, value in zip(self.positional, args, strict=False):
+            if name in options:
+                raise TypeError(f"{type(self).__name__} got {name!r} twice, with its name and without")
+            options[name] = value
+        options = {name: value for name, value in options.items() if value is not None or name not in self.positional}
         for old, new in self.renamed.items():
             self._adopt(old, new, options)
         defaults = self.get_default_settings()

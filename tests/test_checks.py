@@ -15,6 +15,7 @@ from django.db import models
 from django.test import override_settings
 from django.test.utils import isolate_apps
 
+from storages.backends.dropbox import DropboxStorage
 from storages.backends.memory import MemoryStorage
 from storages.backends.s3 import S3Storage
 from storages.checks import CHECKS, LEGACY_SETTINGS
@@ -418,6 +419,13 @@ def reported_fields(storage):
     config = Photo._meta.apps.get_app_configs()
     messages = run_checks(app_configs=list(config), tags=["storages"])
     return [str(message) for message in messages if message.id == "storages.W006"]
+
+
+@isolate_apps("storages")
+def test_secret_without_its_name_is_reported_too():
+    (message,) = reported_fields(DropboxStorage(SECRET, "/folder"))
+    assert "'oauth2_access_token' in code" in message
+    assert SECRET not in message
 
 
 @isolate_apps("storages")

@@ -83,6 +83,21 @@ def test_old_positions_are_kept():
     assert storage.file_overwrite
 
 
+def test_options_without_names_may_be_none_but_not_be_given_twice():
+    with override_settings(DROPBOX_ROOT_PATH="/set", DROPBOX_OAUTH2_TOKEN="set"):
+        storage = DropboxStorage(None, None, write_mode=None)
+    assert (storage.oauth2_access_token, storage.root_path, storage.write_mode) == ("set", "/set", "add")
+    with pytest.raises(TypeError, match="'root_path' twice"):
+        DropboxStorage("token", "/folder", root_path="/other")
+    with pytest.raises(TypeError, match="4 positional options"):
+        DropboxStorage("token", "/folder", 7, "overwrite", "more")
+
+
+def test_migration_holds_no_secret():
+    storage = DropboxStorage("token", "/folder")
+    assert storage.deconstruct() == ("storages.backends.dropbox.DropboxStorage", (), {"root_path": "/folder"})
+
+
 @pytest.mark.parametrize(
     ("options", "replaces"),
     [

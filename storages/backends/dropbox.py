@@ -105,6 +105,7 @@ class DropboxStorage(BaseStorage):
         help="Path of a CA bundle, for a proxy that inspects TLS; that in REQUESTS_CA_BUNDLE wins.",
     )
 
+    positional = ("oauth2_access_token", "root_path", "timeout", "write_mode")
     renamed = {"location": Renamed("root_path")}
 
     sdk = dropbox
@@ -128,21 +129,8 @@ class DropboxStorage(BaseStorage):
         },
     )
 
-    def __init__(
-        self,
-        oauth2_access_token: str | None = None,
-        root_path: str | None = None,
-        timeout: float | None = None,
-        write_mode: str | None = None,
-        **options: Any,
-    ):
-        given = {
-            "oauth2_access_token": oauth2_access_token,
-            "root_path": root_path,
-            "timeout": timeout,
-            "write_mode": write_mode,
-        }
-        super().__init__(**{name: value for name, value in given.items() if value is not None}, **options)
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
         self.part_size = self.CHUNK_SIZE
         if self.file_overwrite is None:
             self.file_overwrite = self.write_mode != "add"

@@ -128,6 +128,8 @@ class IPFSStorage(BaseStorage):
         "IPFS_STORAGE_MAX_ATTEMPTS", default=3, help="Tries of a request that fails."
     )
 
+    positional = ("api_url", "gateway_url")
+
     sdk = urllib3
 
     capabilities = Capabilities(
@@ -145,12 +147,8 @@ class IPFSStorage(BaseStorage):
         },
     )
 
-    def __init__(self, api_url: str | None = None, gateway_url: str | None = None, **options: Any):
-        given = {"api_url": api_url, "gateway_url": gateway_url}
-        options.update((name, value) for name, value in given.items() if value is not None)
-        if type(self).__init__ is IPFSStorage.__init__:
-            self._constructor_args = ((), dict(options))  # so that a migration leaves the secret ones out
-        super().__init__(**options)
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
         self._check_api()
 
     @property
