@@ -128,8 +128,10 @@ class BaseStorage(StorageMixin, Storage):
             yield name
             return
         if own_choice or self._role("overwrite") or not self.capabilities.create_only:
+            # Only who asks for a name has it cut by default; a save under too long a one is refused.
+            available = self.get_available_name if own_choice else self._available_name
             for _ in range(_MOST_NAMES):
-                yield self.get_available_name(name, max_length=max_length)
+                yield available(name, max_length=max_length)
             return
         # A long upload that would be refused at its end is worth a question first.
         taken_already = self._is_long(content) and self.exists(name)
@@ -178,6 +180,12 @@ class BaseStorage(StorageMixin, Storage):
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
         """Return ``name`` cut to ``max_length`` where overwriting is on, else a free name like it."""
+        if not max_length and self.longest_name:
+            max_length = self.longest_name
+            name = shorten(str(name), max_length)  # a longer one could not even be asked about
+        return self._available_name(name, max_length)
+
+    def _available_name(self, name: str, max_length: int | None) -> str:
         if self._role("overwrite"):
             validate_file_name(str(name), allow_relative_path=True)
             return shorten(clean_name(name), max_length)

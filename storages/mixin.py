@@ -42,6 +42,7 @@ class StorageMixin(SettingsMixin):
     default_content_type = "application/octet-stream"
     url_without_name: ClassVar[bool] = False  # whether url("") is the start of all URLs, as templates ask static files
     longest_key: ClassVar[int | None] = None  # bytes, where the service has a limit
+    longest_name: ClassVar[int | None] = None  # characters, to which get_available_name() cuts where no other is given
     longest_expire: int | Any = None  # seconds, where the signature has a limit
     # What the service calls the parameters that the base works with.
     parameter_names: ClassVar[Mapping[str, str]] = {

@@ -286,6 +286,23 @@ def test_removed_member_says_what_to_use(name):
         getattr(AzureStorage(), name)
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_available_name_has_no_more_than_1024_characters(account, overwrite):
+    storage = account.storage(overwrite_files=overwrite)
+    long = f"dir/{1100 * 'x'}.txt"
+    cut = storage.get_available_name(long)
+    assert (len(cut), cut[:5], cut[-5:]) == (1024, "dir/x", "x.txt")
+    assert len(storage.get_available_name(cut, 100)) == 100
+    assert storage.get_available_name("a.txt") == "a.txt"
+    with pytest.raises(SuspiciousFileOperation):  # but what is saved is not renamed
+        storage.save(long, ContentFile(b"x"))
+
+
+def test_blocks_of_a_file_on_disk_go_as_many_at_a_time_as_others():
+    storage = AzureStorage(upload_max_conn=3)
+    assert (storage.parts_at_once, storage.file_parts_at_once) == (3, 3)
+
+
 def test_members_of_earlier_releases_are_there(account):
     storage = account.storage(location="site", expiration_secs=60)
     for name in ("a.txt", "dir/b.txt", "dir/sub/c.txt"):

@@ -269,7 +269,7 @@ class AzureStorage(BaseStorage):
 
     sdk = blob_sdk
     file_class = AzureStorageFile
-    longest_key = LONGEST_KEY
+    longest_key = longest_name = LONGEST_KEY
     ranges_at_once = 4  # each holds its answer twice while it arrives
 
     _client: Any = None  # a container client of one's own, for tests
@@ -281,7 +281,7 @@ class AzureStorage(BaseStorage):
         given = _parts(self.connection_string)
         self.account_name = self.account_name or given.get("accountname")
         self.account_key = self.account_key or given.get("accountkey")
-        self.parts_at_once = self.upload_max_conn
+        self.parts_at_once = self.file_parts_at_once = self.upload_max_conn
         if self.api_version:
             warnings.warn(f"{self._spelt('api_version')} is deprecated; use 'client_options'", DeprecationWarning, 2)
 
