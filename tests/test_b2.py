@@ -8,6 +8,8 @@ import urllib.error
 import urllib.request
 
 import pytest
+from b2sdk.v2 import B2Api, B2HttpApiConfig
+from b2sdk.v2.exception import InvalidAuthToken
 from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
 from django.core.files.base import ContentFile
@@ -17,9 +19,11 @@ from django.urls import include, path
 from storages import process
 from storages.backends import b2 as module
 from storages.backends.b2 import (
+    B2AccountInfoCache,
     B2FileInformationNotAvailableException,
     B2Storage,
     BackblazeB2Storage,
+    DjangoCacheAccountInfo,
     LoggedInStorage,
     PublicStorage,
     StaffStorage,
@@ -324,6 +328,17 @@ class TestLoginInACache:
         new_process()
         with pytest.raises(PermissionError):
             B2Storage(**{**options, "application_key": "not the key"}).exists("a.txt")
+
+    def test_client_of_ones_own_finds_a_login_in_the_cache(self, options, b2):
+        first = B2Api(DjangoCacheAccountInfo("django-backblaze-b2"), api_config=B2HttpApiConfig())
+        first.authorize_account(options["realm"], b2.key.id, b2.key.secret)
+        other = B2Api(B2AccountInfoCache("django-backblaze-b2"), api_config=B2HttpApiConfig())
+        assert other.list_buckets(options["bucket"])[0].name == options["bucket"]
+        assert b2.key.secret.encode() not in b"".join(caches["django-backblaze-b2"]._cache.values())
+        b2.expire_tokens()
+        with pytest.raises(InvalidAuthToken):  # the key is not there
+            other.list_buckets(options["bucket"])
+        assert first.list_buckets(options["bucket"])
 
     def test_cache_of_another_name_must_exist(self, options):
         with pytest.raises(ImproperlyConfigured, match="'no-such-cache', which is not in CACHES"):

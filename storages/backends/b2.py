@@ -573,8 +573,7 @@ class _Account:
         self._realm, self._key_id, self._key = credentials
         self._lock = threading.Lock()
         self._logged_in = False
-        self._shared_token: str | None = None
-        info, self._cache = _ACCOUNT_INFOS[where["type"]](where)
+        info = _ACCOUNT_INFOS[where["type"]](where, credentials)
         config = b2sdk.B2HttpApiConfig(
             http_session_factory=lambda: http,
             install_clock_skew_hook=False,  # it switches the locale of the whole process with every answer
@@ -591,8 +590,6 @@ class _Account:
             except exceptions.BucketIdNotFound:
                 self.buckets.clear()  # it may have been created anew
                 raise
-            finally:
-                self._share_login()
 
     def log_in(self) -> None:
         """Log in, unless this process or another one that shares the account info has."""
@@ -602,12 +599,10 @@ class _Account:
         try:
             if self._logged_in:
                 return
-            self._take_shared_login()
             if not self.api.account_info.is_same_key(self._key_id, self._realm):
                 with self.patience():
                     self.api.authorize_account(self._realm, self._key_id, self._key)
             self._logged_in = True
-            self._share_login()
         finally:
             if waited:
                 self._lock.release()
@@ -625,56 +620,68 @@ class _Account:
         headers = {"Authorization": info.get_account_auth_token()}
         return session.raw_api.b2_http.post_json_return_json(url, headers, dict(arguments))
 
-    # What the cache holds is of use without the key to nobody but who has the key: that stays in this process.
 
-    @functools.cached_property
-    def _cache_key(self) -> str:
-        credentials = f"{self._realm}\n{self._key_id}\n{self._key}"
-        return f"storages.b2.{hashlib.sha256(credentials.encode()).hexdigest()}"
+@functools.cache
+def _cached_info_class() -> Any:
+    base: Any = b2sdk.InMemoryAccountInfo
 
-    def _take_shared_login(self) -> None:
-        if self._cache is not None and (login := self._cache.get(self._cache_key)):
-            known = {"realm": self._realm, "application_key_id": self._key_id, "application_key": self._key}
-            self.api.account_info.set_auth_data(**login, **known)
-            self._shared_token = login["auth_token"]
+    class CachedInfo(base):
+        """A login that other processes find in a Django cache; the key stays in this one."""
 
-    def _share_login(self) -> None:
-        """Put a new login where other processes find it: the SDK logs in again by itself when a token expires."""
-        if self._cache is None or not self._logged_in:
-            return
-        info = self.api.account_info
-        token = info.get_account_auth_token()
-        if token == self._shared_token:
-            return
-        login = {
-            "account_id": info.get_account_id(),
-            "auth_token": token,
-            "api_url": info.get_api_url(),
-            "download_url": info.get_download_url(),
-            "recommended_part_size": info.get_recommended_part_size(),
-            "absolute_minimum_part_size": info.get_absolute_minimum_part_size(),
-            "s3_api_url": info.get_s3_api_url(),
-            "allowed": info.get_allowed(),
-        }
-        self._cache.set(self._cache_key, login, TOKEN_LIFE)
-        self._shared_token = token
+        def __init__(self, cache: Any, cache_key: str, **known: Any):
+            super().__init__()
+            self._kept_in = functools.partial(cache.set, cache_key, timeout=TOKEN_LIFE)
+            if login := cache.get(cache_key):
+                super().set_auth_data(**login, **known)
+
+        def set_auth_data(self, *arguments: Any, **login: Any) -> None:
+            super().set_auth_data(*arguments, **login)
+            self._kept_in(
+                {
+                    "account_id": self.get_account_id(),
+                    "auth_token": self.get_account_auth_token(),
+                    "api_url": self.get_api_url(),
+                    "download_url": self.get_download_url(),
+                    "recommended_part_size": self.get_recommended_part_size(),
+                    "absolute_minimum_part_size": self.get_absolute_minimum_part_size(),
+                    "s3_api_url": self.get_s3_api_url(),
+                    "allowed": self.get_allowed(),
+                }
+            )
+
+    return CachedInfo
 
 
-def _in_cache(where: Mapping[str, Any]) -> tuple[Any, Any]:
+def B2AccountInfoCache(cache_name: str = _CACHE) -> Any:  # noqa: N802 -- a class, as far as its callers see
+    """Return account info for an SDK client of one's own, whose login other processes find in a Django cache.
+
+    A process that has not called authorize_account() itself can use the login, but not renew it.
+    """
+    unknown = {"realm": None, "application_key_id": None, "application_key": None}
+    return _cached_info_class()(caches[cache_name], "storages.b2", **unknown)
+
+
+DjangoCacheAccountInfo = B2AccountInfoCache  # the name of django-backblaze-b2
+
+
+def _in_cache(where: Mapping[str, Any], credentials: tuple[str, str, str]) -> Any:
     alias = where.get("cache") or _CACHE
     if alias not in django_settings.CACHES:
         if alias != _CACHE:
             raise ImproperlyConfigured(f"'account_info' names the cache {alias!r}, which is not in CACHES")
-        return _in_memory(where)
-    return b2sdk.InMemoryAccountInfo(), caches[alias]
+        return _in_memory(where, credentials)
+    # Without the key, what the cache holds is found by nobody.
+    digest = hashlib.sha256("\n".join(credentials).encode()).hexdigest()
+    known = dict(zip(("realm", "application_key_id", "application_key"), credentials, strict=True))
+    return _cached_info_class()(caches[alias], f"storages.b2.{digest}", **known)
 
 
-def _in_memory(where: Mapping[str, Any]) -> tuple[Any, Any]:
-    return b2sdk.InMemoryAccountInfo(), None
+def _in_memory(where: Mapping[str, Any], credentials: tuple[str, str, str]) -> Any:
+    return b2sdk.InMemoryAccountInfo()
 
 
-def _in_file(where: Mapping[str, Any]) -> tuple[Any, Any]:
-    return b2sdk.SqliteAccountInfo(file_name=where.get("database_path")), None
+def _in_file(where: Mapping[str, Any], credentials: tuple[str, str, str]) -> Any:
+    return b2sdk.SqliteAccountInfo(file_name=where.get("database_path"))
 
 
 _ACCOUNT_INFOS = {"django-cache": _in_cache, "memory": _in_memory, "sqlite": _in_file}
