@@ -140,7 +140,8 @@ class SettingsMixin:
 
     def __init__(self, *args: Any, **options: Any):
         if len(args) > len(self.positional):
-            raise TypeError(f"{type(self).__name__} takes {len(self.positional)} positional options, not {len(args)}")
+            names = ", ".join(self.positional) or "none"
+            raise TypeError(f"{type(self).__name__} takes only these options without their names: {names}")
         for name, value in zip(self.positional, args, strict=False):
             if name in options:
                 raise TypeError(f"{type(self).__name__} got {name!r} twice, with its name and without")
