@@ -294,6 +294,7 @@ class DropboxStorage(BaseStorage):
                 yield _entry_of(found.path_display[len(self._top) + 1 :], found)
 
     def _exists(self, key: str) -> bool:
+        # One request where there is nothing; the base would have to look for a folder too.
         try:
             found = self._ask(self.client.files_get_metadata, self._path(key))
         except exceptions.ApiError as error:

@@ -209,6 +209,7 @@ class IPFSStorage(BaseStorage):
             yield Entry(pin["Cid"])
 
     def _exists(self, key: str) -> bool:
+        # Not what the node happens to have, but what it keeps.
         if not _CID.fullmatch(_split(key)[0]):
             return False
         try:
