@@ -6,6 +6,14 @@ import errno
 from collections.abc import Mapping
 from typing import Any
 
+# Status of an answer to what it means for an object; 412: a condition does not hold.
+STATUS_MEANINGS: dict[int, type[Exception]] = {
+    401: PermissionError,
+    403: PermissionError,
+    404: FileNotFoundError,
+    412: FileExistsError,
+}
+
 # Errors of requests and of urllib3 below it, for meaning_by_name().
 REQUESTS_MEANINGS: dict[str, type[Exception]] = {
     **dict.fromkeys(("ConnectionError", "NameResolutionError", "NewConnectionError", "ProxyError"), ConnectionError),

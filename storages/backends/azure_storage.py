@@ -25,7 +25,7 @@ from django.utils import timezone
 from storages import process, usual
 from storages.base import BaseStorage, batches
 from storages.contract import PATIENCE, Body, Capabilities, Entry, Stat, WriteOptions
-from storages.errors import meaning_by_name
+from storages.errors import STATUS_MEANINGS, meaning_by_name
 from storages.files import StorageFile
 from storages.mixin import quoted, with_query
 from storages.optional import OptionalModule
@@ -84,13 +84,6 @@ _MEANINGS: dict[str, type[Exception]] = {
         ImproperlyConfigured,
     ),
     "FeatureVersionMismatch": NotImplementedError,
-}
-# Where the service gives no code, or one that is not above.
-_MEANINGS_OF_STATUS: dict[int | None, type[Exception]] = {
-    401: PermissionError,
-    403: PermissionError,
-    404: FileNotFoundError,
-    412: FileExistsError,
 }
 # The SDK's own errors and ours.
 _CLIENT_MEANINGS: dict[str, type[Exception]] = {
@@ -456,8 +449,8 @@ class AzureStorage(BaseStorage):
         if not isinstance(error, (exceptions.AzureError, *_OWN_ERRORS)):
             return None
         if getattr(error, "response", None) is not None:
-            status: int | None = getattr(error, "status_code", None)
-            return _MEANINGS.get(_code(error)) or _MEANINGS_OF_STATUS.get(status)
+            # The status, where the service gives no code or one that is not in the table.
+            return _MEANINGS.get(_code(error)) or STATUS_MEANINGS.get(getattr(error, "status_code", 0))
         kind = meaning_by_name(error, _CLIENT_MEANINGS)
         # The SDK wraps what it gave up a download for.
         return self._classify(error.__cause__) if kind is None and error.__cause__ else kind

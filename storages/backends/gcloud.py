@@ -23,7 +23,7 @@ from storages import process, usual
 from storages.base import BaseStorage, batches
 from storages.compress import CompressStorageMixin
 from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
-from storages.errors import REQUESTS_MEANINGS, meaning_by_name
+from storages.errors import REQUESTS_MEANINGS, STATUS_MEANINGS, meaning_by_name
 from storages.files import StorageFile
 from storages.mixin import quoted, with_query
 from storages.optional import OptionalModule
@@ -64,14 +64,6 @@ _PUBLIC_ACLS = ("publicRead", "public-read")  # as the two APIs of the service s
 _LISTED = "items(name,size,updated,generation),prefixes,nextPageToken"
 # What the SDK reads itself, and what a client therefore depends on.
 _ENVIRONMENT = ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS")
-
-# Status of an answer to what it means. cloud.google.com/storage/docs/json_api/v1/status-codes
-_MEANINGS: dict[int, type[Exception]] = {
-    401: PermissionError,
-    403: PermissionError,
-    404: FileNotFoundError,
-    412: FileExistsError,
-}
 
 # Errors of google-auth and below it, and ours.
 _CLIENT_MEANINGS: dict[str, type[Exception]] = {
@@ -368,7 +360,7 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
     def _classify(self, error: BaseException) -> type[Exception] | None:
         error = _cause(error)
         if isinstance(error, exceptions.GoogleAPICallError):
-            kind = _MEANINGS.get(error.code)
+            kind = STATUS_MEANINGS.get(error.code)
             return ImproperlyConfigured if kind is FileNotFoundError and _is_about_bucket(error) else kind
         kind = meaning_by_name(error, _CLIENT_MEANINGS)
         if kind is ConnectionError and "signBlob" in str(error):
