@@ -89,7 +89,7 @@ def test_options_without_names_may_be_none_but_not_be_given_twice():
     assert (storage.oauth2_access_token, storage.root_path, storage.write_mode) == ("set", "/set", "add")
     with pytest.raises(TypeError, match="'root_path' twice"):
         DropboxStorage("token", "/folder", root_path="/other")
-    with pytest.raises(TypeError, match="names: oauth2_access_token, root_path, timeout, write_mode$"):
+    with pytest.raises(TypeError, match=r"names: oauth2_access_token, root_path, timeout, write_mode$"):
         DropboxStorage("token", "/folder", 7, "overwrite", "more")
 
 
