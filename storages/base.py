@@ -247,7 +247,8 @@ class BaseStorage(StorageMixin, Storage):
     def delete_many(self, names: Iterable[str]) -> None:
         """Delete every object of ``names``, in as few requests as the service allows; missing ones are silent.
 
-        Raises DeleteError, after having tried all, with what could not be deleted.
+        Raises DeleteError, after having tried all, with what could not be deleted; ConnectionError and TimeoutError as
+        soon as the service is out of reach.
         """
         by_key = {self._key(name): name for name in names}
         errors: dict[str, BaseException] = {}
@@ -550,7 +551,9 @@ class BaseStorage(StorageMixin, Storage):
         for key in keys:
             try:
                 self._delete(key)
-            except Exception as error:  # noqa: BLE001 -- reported for this key
+            except Exception as error:
+                if isinstance(self._translated(error, key), (ConnectionError, TimeoutError)):
+                    raise  # the rest would each wait as long
                 yield key, error
 
     def _start_parts(self, key: str, options: WriteOptions) -> PartUpload:
