@@ -443,7 +443,10 @@ def _moment(value: Any) -> datetime.datetime | None:
         return None
     if isinstance(value, (int, float)):
         return datetime.datetime.fromtimestamp(value / 1000 if value > 1e11 else value, datetime.timezone.utc)
-    moment = parse_datetime(value) or email.utils.parsedate_to_datetime(value)
+    try:
+        moment = parse_datetime(value) or email.utils.parsedate_to_datetime(value)
+    except ValueError as error:
+        raise ConnectionError(f"The answer broke off in its headers: {value!r}") from error
     return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
 
 

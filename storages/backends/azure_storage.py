@@ -385,6 +385,8 @@ class AzureStorage(BaseStorage):
         except exceptions.HttpResponseError as error:
             if error.status_code != 416:
                 raise
+        except ValueError as error:  # the SDK misses a header
+            raise ConnectionError(f"The answer broke off in its headers: {error}") from error
         # The object ends before the range; an empty one before any range at all.
         return EmptyBody(self._stat(key))
 

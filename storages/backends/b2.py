@@ -793,6 +793,8 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
 
 def _stat_of(headers: Mapping[str, str]) -> Stat:
     """Return the Stat in the answer to a HEAD or a GET, of which a range says the size of the whole."""
+    if "x-bz-upload-timestamp" not in headers:  # which http.client takes for whole when a connection closes
+        raise ConnectionError("the answer broke off in its headers")
     uploaded = _time_of(int(headers["x-bz-upload-timestamp"]))
     return Stat(
         size=size_of_whole(headers.get("Content-Range", ""), headers["Content-Length"]),
