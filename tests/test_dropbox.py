@@ -360,7 +360,7 @@ def test_failing_service_is_tried_again(storage, fake, naps):
 
 
 def test_failed_service_is_an_error_and_not_an_absence(storage, fake, naps):
-    fake.refuse("files/get_metadata", Refusal(503, "sorry"), times=3)
+    fake.refuse("files/get_metadata", Refusal(503, "sorry"), times=4)
     with pytest.raises(Exception, match="503") as error:
         storage.exists("a.txt")
     assert not isinstance(error.value, FileNotFoundError)

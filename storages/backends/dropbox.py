@@ -165,7 +165,7 @@ class DropboxStorage(BaseStorage):
             app_key=self.app_key or None,
             app_secret=self.app_secret or None,
             timeout=(min(self.timeout, CONNECT_TIMEOUT), self.timeout),
-            max_retries_on_error=2,
+            max_retries_on_error=3,
             max_retries_on_rate_limit=0,  # the SDK would wait however long it is told to
             session=dropbox.create_session(process.CONNECTIONS, ca_certs=self.ca_certs),
         )

@@ -125,7 +125,7 @@ class IPFSStorage(BaseStorage):
     connect_timeout = usual.CONNECT_TIMEOUT.named("IPFS_STORAGE_CONNECT_TIMEOUT")
     read_timeout = usual.READ_TIMEOUT.named("IPFS_STORAGE_READ_TIMEOUT")
     max_attempts = usual.MAX_ATTEMPTS.named(
-        "IPFS_STORAGE_MAX_ATTEMPTS", default=3, help="Tries of a request that fails."
+        "IPFS_STORAGE_MAX_ATTEMPTS", default=4, help="Tries of a request that fails."
     )
 
     positional = ("api_url", "gateway_url")

@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ libcloud_types = OptionalModule("libcloud.storage.types", "libcloud")
 
 BLOCK = 1024**2  # bytes of a streamed upload at a time
 LOCAL = "local"
+
+_BUSY = (429, 503)
+_PAUSES = (0.5, 1, 2, 4)  # seconds before the next try
+_PATIENCE = 55  # seconds, in which the last try has to end
 
 # What the name of a file begins with while it is written.
 _PARTIAL = ".storages-upload-"
@@ -86,11 +91,33 @@ class _Transport:
             del request.headers["Transfer-Encoding"]
             request.headers["Content-Length"] = "0"
             request.body = None
-        answer = self._adapter.send(request, **{**options, "timeout": self._timeouts})
+        answer = self._send(request, {**options, "timeout": self._timeouts})
         if options.get("stream"):
             # An object that is stored compressed comes as stored: its size and its ranges are those.
             answer.raw.headers.pop("Content-Encoding", None)
         return answer
+
+    def _send(self, request: Any, options: dict[str, Any]) -> Any:
+        """Send a request; again, a few times, where the service is too busy."""
+        started = time.monotonic()
+        for pause in _PAUSES:
+            answer = self._adapter.send(request, **options)
+            late = time.monotonic() - started + pause + self._timeouts[1] > _PATIENCE
+            if late or answer.status_code not in _BUSY or not _is_rewound(request):
+                return answer
+            answer.close()
+            time.sleep(pause)
+        return self._adapter.send(request, **options)
+
+
+def _is_rewound(request: Any) -> bool:
+    """Whether the body of a request is at its beginning, so that it may be sent again."""
+    if request.body is None or isinstance(request.body, (bytes, str)):
+        return True
+    if not (hasattr(request.body, "seek") and request.body.seekable()):
+        return False
+    request.body.seek(0)
+    return True
 
 
 def _is_empty_file(body: Any) -> bool:
