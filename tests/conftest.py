@@ -1,4 +1,4 @@
-"""The servers as fixtures, with the table at the end of a run that says what it proved, and against what."""
+"""The servers as fixtures, with the tables at the end of a run that say what it proved, and against what."""
 
 from __future__ import annotations
 
@@ -91,7 +91,8 @@ def wire(seaweedfs: SeaweedFS) -> Iterator[Proxy]:
         process.forget(key)
 
 
-# The summary: every test of a class with ``backend`` and ``server`` belongs to one row of the table.
+# The summary: every test of a class with ``backend`` and ``server`` belongs to one row of a table, of the second if it
+# proves a fault of the contract.
 
 
 @pytest.hookimpl(wrapper=True)
@@ -99,7 +100,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     report = yield
     cls = getattr(item, "cls", None)
     report.row = (getattr(cls, "backend", ""), getattr(cls, "server", ""))
-    report.numbers = [mark.args[0] for mark in item.iter_markers("contract")]
+    report.faults = sorted(mark.args[0] for mark in item.iter_markers("fault"))
+    report.numbers = [*(mark.args[0] for mark in item.iter_markers("contract")), *report.faults]
     if in_ci() and report.skipped and report.numbers and not skip_reason(report).startswith(IMPOSSIBLE):
         report.outcome = "failed"
         report.longrepr = (
@@ -122,11 +124,12 @@ def outcome_of(category: str, report: pytest.TestReport) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    rows: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    cases, faults = Table(), Table()
     skipped: dict[str, Counter[str]] = defaultdict(Counter)
     for category in ("passed", "skipped", "failed", "error", "xfailed", "xpassed"):
         for report in terminalreporter.stats.get(category, []):
-            rows[getattr(report, "row", ("", ""))][outcome_of(category, report)] += 1
+            table = faults if getattr(report, "faults", ()) else cases
+            table.add(report, outcome_of(category, report))
             if category == "skipped":
                 name = report.location[2].partition("[")[0]
                 skipped[skip_reason(report)][" ".join([*report.numbers, name])] += 1
@@ -134,13 +137,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("what this run proved")
     for state in config.stash[servers_key].values() or ["no server was asked for"]:
         write(state)
-    columns = ["passed", "impossible", "skipped", "failed"]
-    write("")
-    write(f"{'backend':<12}{'server':<16}" + "".join(f"{column:>12}" for column in columns))
-    for (backend, server), counts in sorted(rows.items()):
-        write(
-            f"{backend or '(general)':<12}{server or '-':<16}" + "".join(f"{counts[column]:>12}" for column in columns)
-        )
+    for line in cases.lines("backend"):
+        write(line)
+    for line in faults.lines("faults on", "F-01 to F-20"):
+        write(line)
     write("")
     for reason, names in sorted(skipped.items(), key=lambda item: -item[1].total()):
         write(f"{names.total()} skipped, {reason}")
@@ -148,3 +148,41 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             write(f"    {name}" + (f", {count} times" if count > 1 else ""))
     if not skipped:
         write("nothing was skipped")
+
+
+class Table:
+    """How the tests of each backend ended on each server."""
+
+    COLUMNS = ("passed", "impossible", "skipped", "failed")
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        self._faults: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+
+    def add(self, report: Any, outcome: str) -> None:
+        row = tuple(getattr(report, "row", ("", "")))
+        self._rows[row][outcome] += 1
+        for number in getattr(report, "faults", ()):
+            self._faults[row][number].add(outcome)
+
+    def lines(self, title: str, faults: str = "") -> Iterator[str]:
+        """Yield the lines of the table, if it has any; with ``faults``, a column of what became of the numbers."""
+        if not self._rows:
+            return
+        yield ""
+        yield (
+            f"{title:<12}{'server':<16}" + "".join(f"{column:>12}" for column in self.COLUMNS) + f"  {faults}".rstrip()
+        )
+        for (backend, server), counts in sorted(self._rows.items()):
+            row = f"{backend or '(general)':<12}{server or '-':<16}"
+            row += "".join(f"{counts[column]:>12}" for column in self.COLUMNS)
+            yield f"{row}  {self._of_numbers((backend, server))}".rstrip()
+
+    def _of_numbers(self, row: tuple[str, str]) -> str:
+        """Say how many numbers hold: in all tests that could be run."""
+        outcomes = self._faults[row].values()
+        held = sum("passed" in of_number and of_number <= {"passed", "impossible"} for of_number in outcomes)
+        impossible = sum(of_number == {"impossible"} for of_number in outcomes)
+        if not outcomes:
+            return ""
+        return f"{held} hold" + (f", {impossible} impossible" if impossible else "")

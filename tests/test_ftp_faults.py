@@ -6,7 +6,7 @@ import pytest
 
 from storages.backends.ftp import FTPStorage
 from tests.conftest import running
-from tests.faults import FaultCases, FTPProxy
+from tests.faults import FTPProxy, SessionCases
 from tests.servers.ftpd import Pyftpdlib
 from tests.servers.process import HOST
 from tests.servers.proxy import Proxy
@@ -17,16 +17,20 @@ def pyftpdlib(pytestconfig):
     yield from running(Pyftpdlib(), pytestconfig)
 
 
-class TestFTPFaults(FaultCases):
-    backend, server = "FTP faults", "pyftpdlib"
+class TestFTPFaults(SessionCases):
+    backend, server = "FTP", "pyftpdlib"
     overwrites = {"allow_overwrite": True}
 
     @pytest.fixture(autouse=True)
     def stand(self, pyftpdlib):
         self.service, self.files = pyftpdlib, pyftpdlib.files
-        with Proxy(HOST, 1, http=False) as self.flow, FTPProxy(pyftpdlib.port, self.flow) as self.wire:
+        with Proxy(HOST, 1, http=False) as self.data, FTPProxy(pyftpdlib.port, self.data) as self.wire:
             yield
         pyftpdlib.clean()
+
+    @property
+    def flow(self):
+        return self.data
 
     def make_storage(self, **options):
         storage = FTPStorage(self.service.location(port=self.wire.port), **options)

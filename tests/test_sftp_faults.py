@@ -6,7 +6,7 @@ import pytest
 
 from storages.backends.sftpstorage import SFTPStorage
 from tests.conftest import running
-from tests.faults import FaultCases
+from tests.faults import SessionCases
 from tests.servers.openssh import OpenSSH
 from tests.servers.process import HOST
 from tests.servers.proxy import Proxy
@@ -17,15 +17,14 @@ def openssh(pytestconfig):
     yield from running(OpenSSH(), pytestconfig)
 
 
-class TestSFTPFaults(FaultCases):
-    backend, server = "SFTP faults", "OpenSSH"
+class TestSFTPFaults(SessionCases):
+    backend, server = "SFTP", "OpenSSH"
     overwrites = {"file_overwrite": True}
 
     @pytest.fixture(autouse=True)
     def stand(self, openssh):
         self.service, self.files = openssh, openssh.files
         with Proxy(HOST, openssh.port, http=False) as self.wire:
-            self.flow = self.wire
             yield
         openssh.clean()
 

@@ -220,6 +220,10 @@ class B2:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self._faults.append(Fault(part, Refused(status, code, headers=named), times))
 
+    def heal(self) -> None:
+        """Refuse nothing any more."""
+        self._faults.clear()
+
     def versions(self, bucket: str, name: str) -> list[Version]:
         """Return all versions of a file, the newest first."""
         return list(self._versions.get((self.buckets[bucket]["bucketId"], name), ()))
@@ -227,9 +231,25 @@ class B2:
     def hide(self, bucket: str, name: str) -> None:
         self._add(Version(self._new_id(), self.buckets[bucket]["bucketId"], name, "hide"))
 
-    def unfinished(self) -> list[str]:
+    def unfinished(self, bucket: str | None = None) -> list[str]:
         """Return the ids of the large files that nobody has finished."""
-        return [version.id for version in self._by_id.values() if version.action == "start"]
+        within = self.buckets[bucket]["bucketId"] if bucket else None
+        started = [version for version in list(self._by_id.values()) if version.action == "start"]
+        return [version.id for version in started if within in (None, version.bucket)]
+
+    def put(self, bucket: str, name: str, content: bytes) -> None:
+        """Store a file, or another version of it."""
+        id_, sha1 = self.buckets[bucket]["bucketId"], hashlib.sha1(content, usedforsecurity=False).hexdigest()
+        with self._lock:
+            self._add(Version(self._new_id(), id_, name, "upload", content, "application/octet-stream", {}, sha1))
+
+    def objects(self, bucket: str) -> dict[str, bytes]:
+        """Return the files that are visible, by their names."""
+        id_ = self.buckets[bucket]["bucketId"]
+        with self._lock:
+            versions = [one for name in self._names[id_] for one in reversed(self._versions[id_, name])]
+        newest = {one.name: one for one in versions if one.action != "start"}
+        return {name: one.content for name, one in newest.items() if one.action == "upload"}
 
     # Requests
 

@@ -81,7 +81,8 @@ class Refusal(Exception):
 class FakeDropbox:
     """One Dropbox behind TLS: ``with FakeDropbox() as fake, fake.reached()``.
 
-    ``requests`` are the routes that were asked for, ``refusals`` what the next requests for a route are refused with.
+    ``requests`` are the routes that were asked for, ``refusals`` what the next requests for a route are refused with
+    (``*``: for any).
     """
 
     name = "Dropbox (fake)"
@@ -331,7 +332,7 @@ class _Answers(BaseHTTPRequestHandler):
             self._fake.requests.append(route)
             self._fake.headers.append({name.lower(): value for name, value in self.headers.items()})
         try:
-            if waiting := self._fake.refusals.get(route):
+            if waiting := self._fake.refusals.get(route) or self._fake.refusals.get("*"):
                 raise waiting.pop(0)
             if route == "oauth2/token":
                 self._answer(200, json.dumps(self._token(body)).encode(), JSON)
