@@ -24,8 +24,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
 from storages import process
-from storages.contract import Entry, Stat, WriteOptions
+from storages.contract import Capabilities, Entry, Stat, WriteOptions
 from storages.mixin import with_query
+from storages.settings import Setting
 from storages.streams import read_chunks
 
 CHUNK = 256 * 1024  # bytes handed to a connection at a time
@@ -241,6 +242,44 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def connect_timeout_option(name: str, default: int, extent: str) -> Setting:
+    """Return the option for the seconds that a new session may take; ``name`` is its Django setting."""
+    return _seconds(name, default, f"Seconds for a connection, {extent}.")
+
+
+def read_timeout_option(name: str, default: int = 30) -> Setting:
+    """Return the option for the seconds that a server may be silent."""
+    return _seconds(name, default, "Seconds without a byte before a request has failed.")
+
+
+def _seconds(name: str, default: int, told: str) -> Setting:
+    return Setting(default, names=(name,), type=(int, float), least=0.001, help=told)
+
+
+def connections_option(name: str, default: int = 4) -> Setting:
+    """Return the option for the size of the pool."""
+    told = "Connections that a process keeps for its threads; servers limit them."
+    return Setting(default, names=(name,), type=int, least=1, help=told)
+
+
+def file_server_capabilities(*, accessed_time: bool = False, missing: dict[str, str]) -> Capabilities:
+    """Return what storages over a :class:`Connection` can do; ``missing`` are the protocol's own reasons."""
+    return Capabilities(
+        move=True,
+        ranges=True,
+        parts=True,
+        streams=True,
+        create_only=True,
+        if_match=True,
+        accessed_time=accessed_time,
+        missing={
+            "content_type": "A file system keeps none.",
+            "created_time": "The protocol does not tell it.",
+            **missing,
+        },
+    )
 
 
 class FileServerMixin:

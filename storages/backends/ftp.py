@@ -20,9 +20,10 @@ from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from storages.backends import connections as sessions
 from storages.backends.connections import FileServerMixin, put_in_place, sibling
 from storages.base import BaseStorage
-from storages.contract import Capabilities, Entry, Stat, WriteOptions
+from storages.contract import Entry, Stat, WriteOptions
 from storages.files import StorageFile
 from storages.settings import Setting, redacted
 
@@ -103,39 +104,13 @@ class FTPStorage(FileServerMixin, BaseStorage):
         help="How ftps:// checks the server: True by the system's authorities, a path by those in that file. False "
         "trusts whoever answers; each connection then logs a warning.",
     )
-    connect_timeout = Setting(
-        10,
-        names=("FTP_CONNECT_TIMEOUT",),
-        type=(int, float),
-        least=0.001,
-        help="Seconds for a connection, and for each answer of a login.",
-    )
-    read_timeout = Setting(
-        30,
-        names=("FTP_READ_TIMEOUT",),
-        type=(int, float),
-        least=0.001,
-        help="Seconds without a byte before a request has failed.",
-    )
-    connections = Setting(
-        4,
-        names=("FTP_CONNECTIONS",),
-        type=int,
-        least=1,
-        help="Connections that a process keeps for its threads; servers limit them.",
-    )
+    connect_timeout = sessions.connect_timeout_option("FTP_CONNECT_TIMEOUT", 10, "and for each answer of a login")
+    read_timeout = sessions.read_timeout_option("FTP_READ_TIMEOUT")
+    connections = sessions.connections_option("FTP_CONNECTIONS")
 
-    capabilities = Capabilities(
-        move=True,
-        ranges=True,
-        parts=True,
-        streams=True,
-        create_only=True,
-        if_match=True,
+    capabilities = sessions.file_server_capabilities(
         missing={
             "presign": "FTP signs nothing; base_url is for a web server over the same directory.",
-            "content_type": "A file system keeps none.",
-            "created_time": "The protocol does not tell it.",
             "accessed_time": "The protocol does not tell it.",
             "copy": "The protocol has no command for it.",
             "delete_many": "A command names one file.",

@@ -26,9 +26,10 @@ from typing import Any, NamedTuple
 from django.core.exceptions import ImproperlyConfigured
 
 from storages import process
+from storages.backends import connections as sessions
 from storages.backends.connections import FileServerMixin, put_in_place
 from storages.base import BaseStorage
-from storages.contract import Capabilities, Entry, Stat, WriteOptions
+from storages.contract import Entry, Stat, WriteOptions
 from storages.files import StorageFile
 from storages.optional import OptionalModule
 from storages.settings import Setting
@@ -144,36 +145,14 @@ class SFTPStorage(FileServerMixin, BaseStorage):
         role="overwrite",
         help="Whether a file replaces one of the same name. False: it gets a free name, without a race.",
     )
-    connect_timeout = Setting(
-        15,
-        names=("SFTP_CONNECT_TIMEOUT",),
-        type=(int, float),
-        least=0.001,
-        help="Seconds for a connection, login included.",
-    )
-    read_timeout = Setting(
-        30,
-        names=("SFTP_READ_TIMEOUT",),
-        type=(int, float),
-        least=0.001,
-        help="Seconds without an answer before a request has failed.",
-    )
-    connections = Setting(
-        4, names=("SFTP_CONNECTIONS",), type=int, least=1, help="Connections that a process keeps for its threads."
-    )
+    connect_timeout = sessions.connect_timeout_option("SFTP_CONNECT_TIMEOUT", 15, "login included")
+    read_timeout = sessions.read_timeout_option("SFTP_READ_TIMEOUT")
+    connections = sessions.connections_option("SFTP_CONNECTIONS")
 
-    capabilities = Capabilities(
-        move=True,
-        ranges=True,
-        parts=True,
-        streams=True,
-        create_only=True,
-        if_match=True,
+    capabilities = sessions.file_server_capabilities(
         accessed_time=True,
         missing={
             "presign": "SSH has no URLs; base_url is for a web server over the same directory.",
-            "content_type": "A file system keeps none.",
-            "created_time": "The protocol does not tell it.",
             "copy": "Few servers copy by themselves.",
             "delete_many": "A request names one file.",
         },
