@@ -147,8 +147,13 @@ def test_missing_address_is_told_at_use():
 def test_options_may_be_given_by_position():
     storage = FTPStorage("ftp://example.com/", "https://example.com/media/", "latin-1")
     assert (storage.url("a.txt"), storage.encoding) == ("https://example.com/media/a.txt", "latin-1")
-    with pytest.raises(TypeError, match="location, base_url, encoding"):
+    with pytest.raises(TypeError, match="takes 3 positional options, not 4"):
         FTPStorage("ftp://example.com/", "/", "latin-1", True)
+
+
+def test_address_that_is_given_by_position_stays_out_of_migrations():
+    storage = FTPStorage("ftp://user:geheim@example.com/", "https://example.com/")
+    assert storage.deconstruct()[1:] == ((), {"base_url": "https://example.com/"})
 
 
 def test_django_settings_are_read():

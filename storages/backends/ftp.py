@@ -117,13 +117,11 @@ class FTPStorage(FileServerMixin, BaseStorage):
         },
     )
 
+    positional = ("location", "base_url", "encoding")
     file_class = FTPStorageFile
 
     def __init__(self, *arguments: Any, **options: Any):
-        names = ("location", "base_url", "encoding")
-        if len(arguments) > len(names):
-            raise TypeError(f"{type(self).__name__}() takes {', '.join(names)} without their names, and no more")
-        super().__init__(**dict(zip(names, arguments, strict=False)), **options)
+        super().__init__(*arguments, **options)
         if self._role("address"):
             self._account()
 
