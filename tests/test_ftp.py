@@ -21,7 +21,16 @@ from storages.backends import connections, ftp
 from storages.backends.ftp import FTPStorage, FTPStorageException, parse_line
 from storages.contract import ObjectChanged
 from tests.conftest import running
-from tests.servers.ftpd import Proftpd, Pyftpdlib, PyftpdlibTLS, Vsftpd, VsftpdTLS, write_certificate
+from tests.servers.ftpd import (
+    Proftpd,
+    Pyftpdlib,
+    PyftpdlibImplicit,
+    PyftpdlibTLS,
+    Vsftpd,
+    VsftpdImplicit,
+    VsftpdTLS,
+    write_certificate,
+)
 from tests.servers.process import HOST
 from tests.servers.proxy import Proxy
 
@@ -41,6 +50,16 @@ def pyftpdlib_tls(pytestconfig):
 
 
 @pytest.fixture(scope="module")
+def pyftpdlib_implicit(pytestconfig):
+    yield from running(PyftpdlibImplicit(), pytestconfig)
+
+
+@pytest.fixture(scope="module")
+def vsftpd_implicit(pytestconfig):
+    yield from running(VsftpdImplicit(), pytestconfig)
+
+
+@pytest.fixture(scope="module")
 def vsftpd(pytestconfig):
     yield from running(Vsftpd(), pytestconfig)
 
@@ -55,7 +74,7 @@ def proftpd(pytestconfig):
     yield from running(Proftpd(), pytestconfig)
 
 
-SERVERS = ["pyftpdlib", "pyftpdlib_tls", "vsftpd", "vsftpd_tls", "proftpd"]
+SERVERS = ["pyftpdlib", "pyftpdlib_tls", "pyftpdlib_implicit", "vsftpd", "vsftpd_tls", "vsftpd_implicit", "proftpd"]
 
 
 @pytest.fixture
@@ -106,12 +125,21 @@ def content_of(storage, name):
 # Addresses
 
 
+PLAIN, ACTIVE, EXPLICIT, IMPLICIT = (
+    (False, False, False),
+    (False, False, True),
+    (True, False, False),
+    (True, True, False),
+)
 GOOD_ADDRESSES = {
-    "ftp://user:pw@example.com:2121/path": ("example.com", 2121, "user", "pw", False, False, "/path/"),
-    "ftps://user:pw@example.com:21/path/": ("example.com", 21, "user", "pw", True, False, "/path/"),
-    "aftp://user:pw@example.com:21/": ("example.com", 21, "user", "pw", False, True, "/"),
-    "ftp://example.com": ("example.com", 21, "anonymous", "", False, False, "/"),
-    "ftp://a%40b:p%2F%3A%25@example.com/a%20b": ("example.com", 21, "a@b", "p/:%", False, False, "/a b/"),
+    "ftp://user:pw@example.com:2121/path": ("example.com", 2121, "user", "pw", PLAIN, "/path/"),
+    "ftps://user:pw@example.com:21/path/": ("example.com", 21, "user", "pw", EXPLICIT, "/path/"),
+    "ftps://user:pw@example.com:990/": ("example.com", 990, "user", "pw", EXPLICIT, "/"),
+    "ftps-implicit://user:pw@example.com/path": ("example.com", 990, "user", "pw", IMPLICIT, "/path/"),
+    "ftps-implicit://user:pw@example.com:2121": ("example.com", 2121, "user", "pw", IMPLICIT, "/"),
+    "aftp://user:pw@example.com:21/": ("example.com", 21, "user", "pw", ACTIVE, "/"),
+    "ftp://example.com": ("example.com", 21, "anonymous", "", PLAIN, "/"),
+    "ftp://a%40b:p%2F%3A%25@example.com/a%20b": ("example.com", 21, "a@b", "p/:%", PLAIN, "/a b/"),
 }
 
 
@@ -119,7 +147,7 @@ GOOD_ADDRESSES = {
 def test_address_is_taken_apart(address, parts):
     storage = FTPStorage(address)
     account = storage._account()
-    assert (*account[:6], storage._directory) == parts
+    assert (*account[:4], account.scheme[1:], storage._directory) == parts
 
 
 @pytest.mark.parametrize(
@@ -137,6 +165,39 @@ def test_bad_address_is_told_without_its_password(address):
     with pytest.raises(ImproperlyConfigured, match="FTP_STORAGE_LOCATION") as error:
         FTPStorage(address)
     assert "geheim" not in str(error.value)
+
+
+PASSWORDS_ON_THE_WIRE = {
+    "ß": (None, b"\xc3\x9f"),
+    "%C3%9F": (None, b"\xc3\x9f"),
+    "%DF": (None, b"\xdf"),  # the very byte
+    "%D0%B4": (None, b"\xd0\xb4"),
+    "%C3%9F%20": ("latin-1", b"\xdf "),
+}
+
+
+@pytest.mark.parametrize(("password", "sent"), PASSWORDS_ON_THE_WIRE.items(), ids=list(PASSWORDS_ON_THE_WIRE))
+def test_password_is_sent_in_its_own_bytes(make, pyftpdlib, monkeypatch, password, sent):
+    lines = []
+    put = ftplib.FTP.putline
+    monkeypatch.setattr(
+        ftplib.FTP, "putline", lambda self, line: lines.append(line.encode(self.encoding)) or put(self, line)
+    )
+    encoding, expected = sent
+    storage = FTPStorage(f"ftp://user:{password}@{HOST}:{pyftpdlib.port}/", encoding=encoding)
+    with pytest.raises(PermissionError):
+        storage.exists("a.txt")
+    assert lines[-1] == b"PASS " + expected
+
+
+@pytest.mark.parametrize(
+    ("encoding", "message"), [("ascii", "cannot spell the user or the password"), ("utf-99", "none that")]
+)
+def test_encoding_that_cannot_be_is_told_without_the_password(encoding, message):
+    with pytest.raises(ImproperlyConfigured, match=f"FTP_STORAGE_ENCODING.*{message}") as error:
+        FTPStorage("ftp://user:geheim%C3%9F@example.com/", encoding=encoding)
+    texts = [repr(link) for link in (error.value, error.value.__cause__, error.value.__context__)]
+    assert not [text for text in texts if "geheim" in text]
 
 
 def test_missing_address_is_told_at_use():
@@ -189,12 +250,13 @@ def test_unreachable_server_is_an_ftp_storage_exception():
     assert "geheim" not in str(error.value)
 
 
-def test_certificate_of_a_stranger_is_refused_before_the_login(make, pyftpdlib_tls, commands, tmp_path):
+@pytest.mark.parametrize(("server", "before"), [("pyftpdlib_tls", {"AUTH"}), ("pyftpdlib_implicit", set())])
+def test_certificate_of_a_stranger_is_refused_before_the_login(request, make, server, before, commands, tmp_path):
     write_certificate(tmp_path / "other.pem", tmp_path / "key.pem")
     for verify in (True, str(tmp_path / "other.pem")):
         with pytest.raises(ConnectionError, match="FTP_VERIFY"):
-            make(pyftpdlib_tls, verify=verify).exists("a.txt")
-    assert set(commands) == {"AUTH"}
+            make(request.getfixturevalue(server), verify=verify).exists("a.txt")
+    assert set(commands) == before
 
 
 @pytest.mark.usefixtures("pyftpdlib_tls")  # which skips where it cannot start
@@ -213,6 +275,32 @@ def test_unverified_certificate_is_warned_of(make, pyftpdlib_tls, caplog):
     with caplog.at_level(logging.WARNING, "storages"):
         assert make(pyftpdlib_tls, verify=False).exists("a.txt") is False
     assert ["FTP_VERIFY" in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_password_is_sent_only_below_tls(make, pyftpdlib_implicit):
+    seen = bytearray()
+
+    class Listening(Proxy):
+        async def _send(self, link, direction, data):
+            seen.extend(data)
+            await super()._send(link, direction, data)
+
+    with Listening(HOST, pyftpdlib_implicit.port, http=False) as wire:
+        storage = make(pyftpdlib_implicit, port=wire.port)
+        assert storage.exists("a.txt") is False
+        storage.close()
+    assert seen[:1] == b"\x16"  # a handshake
+    assert not [word for word in (b"220", b"AUTH", b"USER", b"PASS", b"331") if word in seen]
+
+
+def test_wrong_kind_of_tls_is_told(make, pyftpdlib, pyftpdlib_tls, pyftpdlib_implicit, monkeypatch, commands):
+    with pytest.raises(ConnectionError, match="begins without TLS, write ftps://"):
+        FTPStorage(pyftpdlib_tls.location().replace("ftps:", "ftps-implicit:"), verify=False).exists("a.txt")
+    monkeypatch.setattr(ftp, "IMPLICIT_TLS_PORT", pyftpdlib_implicit.port)
+    with pytest.raises(ConnectionError, match="write ftps-implicit://"):
+        explicit = pyftpdlib_implicit.location().replace("ftps-implicit:", "ftps:")
+        FTPStorage(explicit, connect_timeout=0.5).exists("a.txt")
+    assert commands == []
 
 
 def test_missing_authority_is_told(make, pyftpdlib_tls):

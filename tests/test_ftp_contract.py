@@ -8,7 +8,7 @@ from django.contrib.staticfiles.storage import ManifestFilesMixin
 from storages.backends.ftp import FTPStorage
 from storages.testing import StorageContract
 from tests.conftest import running
-from tests.servers.ftpd import Proftpd, Pyftpdlib, Vsftpd
+from tests.servers.ftpd import Proftpd, Pyftpdlib, Vsftpd, VsftpdImplicit
 from tests.servers.web import Web
 
 
@@ -27,6 +27,11 @@ def vsftpd(pytestconfig):
 
 
 @pytest.fixture(scope="module")
+def vsftpd_implicit(pytestconfig):
+    yield from running(VsftpdImplicit(), pytestconfig)
+
+
+@pytest.fixture(scope="module")
 def proftpd(pytestconfig):
     yield from running(Proftpd(), pytestconfig)
 
@@ -34,7 +39,7 @@ def proftpd(pytestconfig):
 @pytest.fixture(scope="class")
 def ftp(request):
     cls = request.cls
-    cls.service = request.getfixturevalue(cls.server.lower())
+    cls.service = request.getfixturevalue(cls.fixture or cls.server.lower())
     cls.secrets = (cls.service.password, cls.service.location().partition("@")[0].rpartition(":")[2])
     with Web(cls.service.files) as cls.web:
         yield
@@ -44,6 +49,7 @@ def ftp(request):
 class FTPContract(StorageContract):
     backend = "FTP"
     overwrite_option = "allow_overwrite"
+    fixture = ""
     root = ""
     public_urls = True
     static_backend = "storages.backends.ftp.FTPStorage"
@@ -115,6 +121,12 @@ class TestVsftpd(VsftpdMixin, FTPContract):
 @pytest.mark.more_servers
 class TestVsftpdBelowDirectory(VsftpdMixin, BelowDirectory):
     pass
+
+
+@pytest.mark.more_servers
+class TestVsftpdImplicit(VsftpdMixin, FTPContract):
+    backend = "FTPS, implicit"
+    fixture = "vsftpd_implicit"
 
 
 @pytest.mark.more_servers

@@ -29,7 +29,7 @@ from storages.settings import Setting, redacted
 
 logger = logging.getLogger("storages")
 
-SCHEMES = {"ftp": (False, False), "aftp": (False, True), "ftps": (True, False)}  # (TLS, active)
+IMPLICIT_TLS_PORT = 990
 
 QUIET = 20  # seconds after which an idle connection is asked whether it still is one
 CUT_OFF = 5  # seconds for the server's last word on a transfer that was broken off
@@ -52,6 +52,21 @@ _LINES = [
     re.compile(r"\+(?=\S*?(?P<kind>/|r),)(?=(?:\S*?,)?s(?P<size>\d+),|)\S*\t(?P<name>.+)"),
 ]
 _KINDS = {"-": "file", "r": "file", None: "file", "d": "dir", "/": "dir", "<DIR>": "dir", "l": "link"}
+
+
+class _Scheme(NamedTuple):
+    port: int = ftplib.FTP_PORT
+    secure: bool = False
+    implicit: bool = False  # TLS from the first byte, without AUTH
+    active: bool = False
+
+
+SCHEMES = {
+    "ftp": _Scheme(),
+    "aftp": _Scheme(active=True),
+    "ftps": _Scheme(secure=True),
+    "ftps-implicit": _Scheme(IMPLICIT_TLS_PORT, secure=True, implicit=True),
+}
 
 
 class FTPStorageException(ftplib.Error):
@@ -81,7 +96,8 @@ class FTPStorage(FileServerMixin, BaseStorage):
         names=("FTP_STORAGE_LOCATION",),
         role="address",
         help="Address, as in 'ftp://user:password@host:port/path', with all but letters and digits written as %XX; "
-        "ftps:// for TLS (AUTH TLS), aftp:// for active transfers.",
+        "ftps:// for TLS (AUTH TLS), ftps-implicit:// for TLS from the first byte (port 990), aftp:// for active "
+        "transfers.",
     )
     base_url = Setting(
         names=("BASE_URL", "MEDIA_URL"), help="Where a web server shows the directory; url() goes below it."
@@ -101,7 +117,7 @@ class FTPStorage(FileServerMixin, BaseStorage):
         True,
         names=("FTP_VERIFY",),
         type=(bool, str, os.PathLike),
-        help="How ftps:// checks the server: True by the system's authorities, a path by those in that file. False "
+        help="How TLS checks the server: True by the system's authorities, a path by those in that file. False "
         "trusts whoever answers; each connection then logs a warning.",
     )
     connect_timeout = sessions.connect_timeout_option("FTP_CONNECT_TIMEOUT", 10, "and for each answer of a login")
@@ -138,23 +154,37 @@ class FTPStorage(FileServerMixin, BaseStorage):
             raise ImproperlyConfigured(f"{type(self).__name__}: set {self._spelt('location')}")
         try:
             parts = urlsplit(address)
-            host, port, directory = parts.hostname, parts.port or ftplib.FTP_PORT, unquote(parts.path)
-        except ValueError:
-            parts, host, port, directory = urlsplit(""), None, 0, ""
-        user, password = unquote(parts.username or "anonymous"), unquote(parts.password or "")
-        if parts.scheme not in SCHEMES or not host or parts.query or parts.fragment:
+            scheme = SCHEMES[parts.scheme]
+            host, port, directory = parts.hostname, parts.port or scheme.port, unquote(parts.path)
+        except (KeyError, ValueError):
+            parts, scheme, host, port, directory = urlsplit(""), _Scheme(), None, 0, ""
+        user, password = self._sent(parts.username or "anonymous"), self._sent(parts.password or "")
+        if not host or parts.query or parts.fragment:
             raise ImproperlyConfigured(
-                f"{type(self).__name__}: {self._spelt('location')} is ftp://, ftps:// or aftp:// and "
-                f"user:password@host:port/path, unlike {redacted(address)!r}; in user, password and path write other "
-                "characters than letters and digits as %XX"
+                f"{type(self).__name__}: {self._spelt('location')} is ftp://user:password@host:port/path, or the same "
+                f"with aftp://, ftps:// or ftps-implicit://, unlike {redacted(address)!r}; in user, password and path "
+                "write other characters than letters and digits as %XX"
             )
         if re.search("[\r\n\0]", f"{user}{password}{directory}"):
             raise ImproperlyConfigured(f"{type(self).__name__}: {self._spelt('location')} holds a line break")
-        secure, active = SCHEMES[parts.scheme]
         verify = self.verify if isinstance(self.verify, bool) else os.fspath(self.verify)
         return _Account(
-            host, port, user, password, secure, active, self.encoding, verify, self.connect_timeout, self.read_timeout
+            host, port, user, password, scheme, self.encoding, verify, self.connect_timeout, self.read_timeout
         )
+
+    def _sent(self, quoted: str) -> str:
+        """Return a user or a password with its bytes as latin-1 characters, which is how the client sends them."""
+        try:
+            return (
+                unquote(quoted, errors="surrogateescape")
+                .encode(self.encoding or "utf-8", "surrogateescape")
+                .decode("latin-1")
+            )
+        except LookupError:
+            problem = f"is none that Python knows: {self.encoding!r}"
+        except UnicodeEncodeError:
+            problem = f"is {self.encoding!r}, which cannot spell the user or the password in 'location'"
+        raise ImproperlyConfigured(f"{type(self).__name__}: {self._spelt('encoding')} {problem}")
 
     @property
     def _directory(self) -> str:
@@ -196,8 +226,7 @@ class _Account(NamedTuple):
     port: int
     user: str
     password: str
-    secure: bool
-    active: bool
+    scheme: _Scheme
     encoding: str | None
     verify: bool | str
     connect_timeout: float
@@ -229,29 +258,38 @@ class _Account(NamedTuple):
                 raise Unreachable(
                     errno.ECONNREFUSED,
                     f"No session with {self.host}:{self.port}: {said}. Check 'location' (FTP_STORAGE_LOCATION), the "
-                    "network and the server",
+                    f"network and the server{self._other_scheme(error)}",
                 ) from error
             raise
 
+    def _other_scheme(self, error: BaseException) -> str:
+        """Return what else to try where one side began with TLS and the other did not."""
+        if self.scheme.implicit and isinstance(error, ssl.SSLError):
+            return "; if it begins without TLS, write ftps://"
+        if self.port == IMPLICIT_TLS_PORT and not self.scheme.implicit:
+            return "; behind port 990 TLS begins at once mostly: write ftps-implicit://"
+        return ""
+
     def _new_client(self) -> Any:
         # Answers are read as latin-1, which knows every byte; only what is sent and listed is in the encoding.
-        if not self.secure:
+        if not self.scheme.secure:
             return _Client(timeout=self.connect_timeout, encoding="latin-1")
         if self.verify is False:
             context = ssl._create_unverified_context()  # noqa: S323 -- it was asked for
             logger.warning("%s was not asked to prove who it is: 'verify' (FTP_VERIFY) is False", self.host)
         else:
             context = ssl.create_default_context(cafile=None if self.verify is True else self.verify)
-        return _SecureClient(context=context, timeout=self.connect_timeout, encoding="latin-1")
+        kind = _ImplicitClient if self.scheme.implicit else _SecureClient
+        return kind(context=context, timeout=self.connect_timeout, encoding="latin-1")
 
     def _log_in(self, ftp: Any) -> None:
         ftp.connect(self.host, self.port)
-        if self.secure:
+        if self.scheme.secure and not self.scheme.implicit:
             ftp.auth()  # before the user is sent
         ftp.login(self.user, self.password)
-        if self.secure:
+        if self.scheme.secure:
             ftp.prot_p()
-        ftp.set_pasv(not self.active)
+        ftp.set_pasv(not self.scheme.active)
         ftp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         ftp.timeout = self.read_timeout
         ftp.sock.settimeout(self.read_timeout)
@@ -283,6 +321,21 @@ class _SecureClient(_Replies, ftplib.FTP_TLS):
         except BaseException:
             raw.close()
             raise
+
+
+class _ImplicitClient(_SecureClient):
+    def connect(self, host: str, port: int) -> str:  # type: ignore[override]
+        self.host, self.port = host, port
+        raw = socket.create_connection((host, port), self.timeout)
+        try:
+            self.sock = self.context.wrap_socket(raw, server_hostname=host)
+        except BaseException:
+            raw.close()
+            raise
+        self.af = self.sock.family
+        self.file = self.sock.makefile("r", encoding=self.encoding)
+        self.welcome = self.getresp()
+        return self.welcome
 
 
 class _Session:

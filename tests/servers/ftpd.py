@@ -8,6 +8,8 @@ import ipaddress
 import os
 import pwd
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import warnings
@@ -28,6 +30,7 @@ class FTPServer(Server):
     """One FTP server, plain, or with TLS as the only way in."""
 
     secure: ClassVar[bool] = False
+    implicit: ClassVar[bool] = False  # TLS begins with the connection, without a command
     owner: ClassVar[str] = "nobody"  # of the files, where root starts the server
     top: ClassVar[str] = ""  # path of ``files`` for the account
     user: ClassVar[str] = USER
@@ -43,7 +46,7 @@ class FTPServer(Server):
         return self.directory / "certificate.pem"
 
     def location(self, path: str = "", *, port: int | None = None, password: str | None = None) -> str:
-        scheme = "ftps" if self.secure else "ftp"
+        scheme = "ftps-implicit" if self.implicit else "ftps" if self.secure else "ftp"
         user, secret = quote(self.user, ""), quote(password or self.password, "")
         return f"{scheme}://{user}:{secret}@{HOST}:{port or self.port}/{self.top}{path}"
 
@@ -67,7 +70,10 @@ class FTPServer(Server):
         raise NotImplementedError
 
     def _await_ready(self) -> None:
-        await_banner(self, b"220")
+        await_banner(self, b"220", self._unverified if self.implicit else None)
+
+    def _unverified(self, client: socket.socket) -> socket.socket:
+        return ssl._create_unverified_context().wrap_socket(client)
 
 
 class Pyftpdlib(FTPServer):
@@ -92,12 +98,17 @@ class Pyftpdlib(FTPServer):
     def _serve(self) -> None:
         code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.servers.ftpd import main; main()"
         tls = ["--certificate", str(self.certificate)] if self.secure else []
+        tls += ["--implicit"] if self.implicit else []
         arguments = ["--port", str(self.port), "--files", str(self.files), *tls]
         self._spawn(sys.executable, "-c", code, *arguments, log="pyftpdlib.log")
 
 
 class PyftpdlibTLS(Pyftpdlib):
     secure = True
+
+
+class PyftpdlibImplicit(PyftpdlibTLS):
+    implicit = True
 
 
 class Vsftpd(FTPServer):
@@ -175,6 +186,7 @@ class Vsftpd(FTPServer):
                 "force_anon_logins_ssl": "YES",
                 "force_anon_data_ssl": "YES",
                 "require_ssl_reuse": "YES",
+                "implicit_ssl": "YES" if self.implicit else "NO",
                 "rsa_cert_file": self.certificate,
                 "rsa_private_key_file": self.directory / "key.pem",
             }
@@ -184,6 +196,10 @@ class Vsftpd(FTPServer):
 
 class VsftpdTLS(Vsftpd):
     secure = True
+
+
+class VsftpdImplicit(VsftpdTLS):
+    implicit = True
 
 
 class Proftpd(FTPServer):
@@ -287,10 +303,19 @@ def main() -> None:
     parser.add_argument("--port", type=int)
     parser.add_argument("--files")
     parser.add_argument("--certificate")
+    parser.add_argument("--implicit", action="store_true")
     given = parser.parse_args()
     authorizer = DummyAuthorizer()
     authorizer.add_user(USER, PASSWORD, given.files, perm="elradfmwMT")
-    base = TLS_FTPHandler if given.certificate else FTPHandler
+
+    class Implicit(TLS_FTPHandler):  # type: ignore[misc]
+        def handle(self):
+            self.secure_connection(self.ssl_context)
+
+        def handle_ssl_established(self):
+            super().handle()  # greets
+
+    base = Implicit if given.implicit else TLS_FTPHandler if given.certificate else FTPHandler
     handler = type("Handler", (base,), {})
     handler.authorizer = authorizer
     handler.auth_failed_timeout = 0

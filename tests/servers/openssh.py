@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -103,16 +105,17 @@ class OpenSSH(Server):
         await_banner(self, b"SSH-")
 
 
-def await_banner(server: Any, beginning: bytes) -> None:
-    """Wait until a server greets a client; raises ServerError."""
+def await_banner(server: Any, beginning: bytes, secure: Callable[[Any], Any] | None = None) -> None:
+    """Wait until a server greets a client, whose socket ``secure`` may wrap; raises ServerError."""
     deadline = time.monotonic() + READY_TIMEOUT
     while True:
         for process in server._processes:
             if process.poll() is not None:
                 raise ServerError(f"{server.name} exited with {process.returncode}\n{server.log_tail()}")
         try:
-            with socket.create_connection((HOST, server.port), 5) as client:
-                if client.recv(256).startswith(beginning):
+            with socket.create_connection((HOST, server.port), 5) as client, contextlib.ExitStack() as stack:
+                greeted = stack.enter_context(secure(client)) if secure else client
+                if greeted.recv(256).startswith(beginning):
                     return
         except OSError:
             pass
