@@ -644,11 +644,13 @@ class _Upload(_Pipe):
             self._settle(REQUESTS_AT_ONCE)
 
     def close(self) -> None:
-        self._pending.append(self._ask(protocol.CMD_CLOSE, self._handle))
+        handle, self._handle = self._handle, b""
+        self._pending.append(self._ask(protocol.CMD_CLOSE, handle))
         self._settle(0)
 
     def discard(self) -> None:
-        self._ask(protocol.CMD_CLOSE, self._handle)
+        if self._handle:
+            self._ask(protocol.CMD_CLOSE, self._handle)
 
     def _settle(self, most: int) -> None:
         """Wait until at most so many requests are on their way. Raises what the server says of one."""
