@@ -14,16 +14,20 @@ import shutil
 import socket
 import stat
 import subprocess
+import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import paramiko
 import pytest
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files import File
 from django.core.files.base import ContentFile
+from django.core.management import call_command
 from django.test import override_settings
 
+from storages import process
 from storages.backends import connections
 from storages.backends.sftpstorage import HostKeyError, SFTPStorage, fingerprint
 from storages.contract import ObjectChanged
@@ -247,21 +251,101 @@ def test_owner_is_given_to_what_is_new(make, openssh, wished):
     assert owners == {(wished.get("uid", 0), wished.get("gid", 3))}
 
 
-def test_interactive_login_asks_once(make, openssh, tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(getpass, "getpass", lambda prompt: asked.append(prompt) or "the passphrase")
-    locked = tmp_path / "locked"
-    shutil.copy(openssh.key, locked)
-    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "the passphrase", "-f", str(locked)], check=True)
-    silent = make(params=params(openssh, key_filename=str(locked)))
+@pytest.fixture
+def locked(openssh, tmp_path):
+    """A copy of the key that opens the account, under a password."""
+    path = tmp_path / "locked"
+    shutil.copy(openssh.key, path)
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "the passphrase", "-f", str(path)], check=True)
+    return str(path)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What was asked for on the terminal, where the answers are those in ``answers``, the last one again and again."""
+    prompts = Prompts()
+    monkeypatch.setattr(getpass, "getpass", prompts.answer)
+    yield prompts
+    for key in [key for key in process._shared if key[0] == "sftp passwords"]:
+        process.forget(key)
+
+
+class Prompts(list):
+    answers = ["the passphrase"]
+
+    def answer(self, prompt):
+        self.append(prompt)
+        return self.answers[min(len(self), len(self.answers)) - 1]
+
+
+def test_silent_login_asks_nothing(make, openssh, locked, asked):
     with pytest.raises(PermissionError):
-        silent.exists("a.txt")
+        make(params=params(openssh, key_filename=locked)).exists("a.txt")
     assert asked == []
-    storage = make(params=params(openssh, key_filename=str(locked)), interactive=True)
+
+
+def test_interactive_login_asks_once(make, openssh, locked, asked):
+    storage = make(params=params(openssh, key_filename=locked), interactive=True)
     assert storage.exists("a.txt") is False
     storage.close()
     assert storage.exists("a.txt") is False
     assert asked == [f"Password of {openssh.user} at {HOST}: "]
+
+
+def test_threads_that_log_in_at_once_ask_once(make, openssh, locked, asked):
+    storage = make(params=params(openssh, key_filename=locked), interactive=True)
+    together = threading.Barrier(4)
+
+    def look(_):
+        together.wait()
+        return storage.exists("a.txt")
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(look, range(4))) == [False] * 4
+    assert len(asked) == 1
+
+
+def test_wrong_password_is_asked_for_again_and_told_nowhere(make, openssh, locked, asked):
+    asked.answers = ["mistyped", "the passphrase"]
+    storage = make(params=params(openssh, key_filename=locked), interactive=True)
+    with pytest.raises(PermissionError) as error:
+        storage.exists("a.txt")
+    links = (error.value, error.value.__cause__, error.value.__context__)
+    assert not [link for link in links if "mistyped" in f"{link}{link!r}"]
+    assert storage.exists("a.txt") is False
+    assert len(asked) == 2
+
+
+def test_given_password_is_not_asked_for(make, openssh, locked, asked):
+    given = params(openssh, key_filename=locked, password="mistyped")
+    with pytest.raises(PermissionError):
+        make(params=given, interactive=True).exists("a.txt")
+    assert asked == []
+
+
+def test_collectstatic_asks_once(make, openssh, locked, asked, tmp_path):
+    source = tmp_path / "static"
+    source.mkdir()
+    for number in range(20):
+        (source / f"{number}.css").write_bytes(b"body {}")
+    options = {
+        "host": HOST,
+        "root_path": "static",
+        "params": params(openssh, key_filename=locked),
+        "host_fingerprint": openssh.host_key(),
+        "interactive": True,
+    }
+    backend = {"BACKEND": "storages.backends.sftpstorage.SFTPStorage", "OPTIONS": options}
+    with override_settings(
+        STORAGES={"default": backend, "staticfiles": backend},
+        STATICFILES_DIRS=[str(source)],
+        STATICFILES_FINDERS=["django.contrib.staticfiles.finders.FileSystemFinder"],
+    ):
+        call_command("collectstatic", interactive=False, verbosity=0)
+        staticfiles_storage.close()
+    assert len(list((openssh.files / "static").glob("*.css"))) == 20
+    assert len(asked) == 1
+    openssh.clean()
 
 
 def test_socket_may_be_made_elsewhere(make, openssh):

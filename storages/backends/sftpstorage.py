@@ -259,19 +259,29 @@ class _Account(NamedTuple):
 
     def _log_in(self) -> tuple[Any, Any]:
         client = self._checking_client()
-        typed: dict[str, str] = process.shared(("sftp passwords", self.host, repr(self.params.get("username"))), dict)
+        typed: dict[str, str] = process.shared(
+            ("sftp passwords", self._known_as(), repr(self.params.get("username"))), dict
+        )
+        known = dict(typed)
         try:
-            return self._connected(client, {**self.params, **typed})
+            return self._connected(client, {**self.params, **known})
         except paramiko.SSHException as error:
             if not _is_refusal(error) or not self.interactive or "password" in self.params:
                 raise
-        typed["username"] = self.params.get("username") or getpass.getuser()
-        typed["password"] = getpass.getpass(f"Password of {typed['username']} at {self.host}: ")
+        with process.shared("terminal", threading.Lock):  # several connections may want the password
+            if typed == known:  # else another thread has asked meanwhile
+                typed.update(self._ask())
+            known = dict(typed)
         try:
-            return self._connected(self._checking_client(), {**self.params, **typed})
-        except paramiko.SSHException:
-            typed.clear()
+            return self._connected(self._checking_client(), {**self.params, **known})
+        except paramiko.SSHException as error:
+            if _is_refusal(error):
+                typed.clear()
             raise
+
+    def _ask(self) -> dict[str, str]:
+        username = self.params.get("username") or getpass.getuser()
+        return {"username": username, "password": getpass.getpass(f"Password of {username} at {self.host}: ")}
 
     def _checking_client(self) -> Any:
         """Return an SSHClient that accepts only the server that it should."""
