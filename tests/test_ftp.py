@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import filecmp
 import ftplib
 import logging
 import os
 import pickle
 import socket
+import struct
+import sys
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
+from django.core.files import File
 from django.core.files.base import ContentFile
 from django.test import override_settings
 
@@ -21,6 +26,7 @@ from storages.backends import connections, ftp
 from storages.backends.ftp import FTPStorage, FTPStorageException, parse_line
 from storages.contract import ObjectChanged
 from tests.conftest import running
+from tests.faults import FTPProxy
 from tests.servers.ftpd import (
     Proftpd,
     Pyftpdlib,
@@ -111,6 +117,23 @@ def commands(monkeypatch):
 
     monkeypatch.setattr(ftplib.FTP, "putcmd", noted)
     return sent
+
+
+class Listening(Proxy):
+    """A proxy that keeps what clients send."""
+
+    def __init__(self, host, port):
+        super().__init__(host, port, http=False)
+        self.up = bytearray()
+
+    async def _send(self, link, direction, data):
+        if direction == "up":
+            self.up.extend(data)
+        await super()._send(link, direction, data)
+
+    @property
+    def commands(self):
+        return [line.partition(b" ")[0].decode() for line in bytes(self.up).splitlines()]
 
 
 def save(storage, name, content=b"content"):
@@ -278,19 +301,12 @@ def test_unverified_certificate_is_warned_of(make, pyftpdlib_tls, caplog):
 
 
 def test_password_is_sent_only_below_tls(make, pyftpdlib_implicit):
-    seen = bytearray()
-
-    class Listening(Proxy):
-        async def _send(self, link, direction, data):
-            seen.extend(data)
-            await super()._send(link, direction, data)
-
-    with Listening(HOST, pyftpdlib_implicit.port, http=False) as wire:
+    with Listening(HOST, pyftpdlib_implicit.port) as wire:
         storage = make(pyftpdlib_implicit, port=wire.port)
         assert storage.exists("a.txt") is False
         storage.close()
-    assert seen[:1] == b"\x16"  # a handshake
-    assert not [word for word in (b"220", b"AUTH", b"USER", b"PASS", b"331") if word in seen]
+    assert wire.up[:1] == b"\x16"  # a handshake
+    assert not [word for word in (b"AUTH", b"USER", b"PASS") if word in wire.up]
 
 
 def test_wrong_kind_of_tls_is_told(make, pyftpdlib, pyftpdlib_tls, pyftpdlib_implicit, monkeypatch, commands):
@@ -503,8 +519,18 @@ def test_name_that_somebody_is_saving_is_left_to_them(storage, pyftpdlib, monkey
 # Cost
 
 
+# SIZE is what a save cannot go without: see test_server_takes_a_cut_upload_for_a_whole_one.
 COSTS = {
     "save": (lambda s: save(s, "dir/new.txt"), ["PASV", "STOR", "SIZE", "MKD", "MLST", "RNFR", "RNTO", "RMD"]),
+    "save, taken": (
+        lambda s: save(s, "dir/a.txt"),
+        [
+            *("PASV", "STOR", "SIZE", "MKD", "MLST", "RMD", "DELE"),
+            *("PASV", "STOR", "SIZE", "MKD", "MLST", "RNFR", "RNTO", "RMD"),
+        ],
+    ),
+    "save, replacing": (lambda s: save(replacing(s), "dir/a.txt"), ["PASV", "STOR", "SIZE", "RNFR", "RNTO"]),
+    "save, replacing nothing": (lambda s: save(replacing(s), "dir/b.txt"), ["PASV", "STOR", "SIZE", "RNFR", "RNTO"]),
     "write": (lambda s: s.open("dir/a.txt", "wb").close(), ["PASV", "STOR", "SIZE", "RNFR", "RNTO"]),
     "read": (lambda s: content_of(s, "dir/a.txt"), ["MLST", "PASV", "RETR"]),
     "exists": (lambda s: s.exists("dir/a.txt"), ["MLST"]),
@@ -517,12 +543,115 @@ COSTS = {
 }
 
 
+def replacing(storage):
+    storage.allow_overwrite = True
+    return storage
+
+
 @pytest.mark.parametrize(("deed", "sent"), COSTS.values(), ids=COSTS)
-def test_verb_costs(storage, commands, deed, sent):
-    save(storage, "dir/a.txt")
-    commands.clear()
-    deed(storage)
-    assert commands == sent
+def test_verb_costs(make, pyftpdlib, deed, sent):
+    with Listening(HOST, pyftpdlib.port) as wire:
+        storage = make(pyftpdlib, port=wire.port)
+        save(storage, "dir/a.txt")
+        wire.up.clear()
+        deed(storage)
+        assert wire.commands == sent
+        storage.close()
+
+
+def test_many_verbs_cost_as_much_as_each(make, pyftpdlib):
+    with Listening(HOST, pyftpdlib.port) as wire:
+        storage = make(pyftpdlib, port=wire.port, allow_overwrite=True)
+        for number in range(200):
+            save(storage, f"dir/{number}.txt")
+        assert len(wire.commands) <= 5 * 200 + 10
+        wire.up.clear()
+        storage.delete_many([f"dir/{number}.txt" for number in range(200)])
+        assert wire.commands == ["DELE"] * 200
+        storage.close()
+
+
+@pytest.fixture
+def cut(make):
+    """Make a storage on a server whose uploads end in the middle of the way: in good order, to both sides."""
+    with Proxy(HOST, 1, http=False) as flow, contextlib.ExitStack() as stack:
+
+        def cut(server):
+            wire = stack.enter_context(FTPProxy(server.port, flow))
+            flow.hang_up(up=100_000, times=None)
+            return make(server, port=wire.port, allow_overwrite=True)
+
+        yield cut
+
+
+@pytest.mark.parametrize("server", ["pyftpdlib", "vsftpd"])
+def test_server_takes_a_cut_upload_for_a_whole_one(request, cut, monkeypatch, server):
+    # Neither the server nor the connection says so: this is why a save has to ask for the size.
+    monkeypatch.setattr(ftp._Upload, "close", ftp._Upload._finish)
+    storage = cut(request.getfixturevalue(server))
+    save(storage, "a.bin", bytes(200_000))
+    assert storage.size("a.bin") == 100_000
+    storage.close()
+
+
+@pytest.mark.parametrize("server", ["pyftpdlib", "vsftpd"])
+def test_cut_upload_shows_nothing(request, cut, server):
+    service = request.getfixturevalue(server)
+    storage = cut(service)
+    with pytest.raises(ConnectionError, match="100000 of 200000 bytes"):
+        save(storage, "a.bin", bytes(200_000))
+    assert list(service.files.iterdir()) == []
+    storage.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel")
+@pytest.mark.parametrize("server", ["pyftpdlib", "pyftpdlib_tls", "vsftpd", "proftpd"])
+def test_a_little_of_a_large_file_moves_a_little(request, make, monkeypatch, server):
+    service, moved = request.getfixturevalue(server), []
+    (service.files / "a.bin").write_bytes(b"")
+    os.truncate(service.files / "a.bin", 64 * MIB)
+    storage = make(service)
+    storage.exists("a.bin")
+    close = ftp._Session.close_data
+
+    def noting(self):
+        if self.data is not None:
+            told = self.data.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+            moved.extend(struct.unpack_from("=Q", told, 128))  # tcpi_bytes_received
+        close(self)
+
+    monkeypatch.setattr(ftp._Session, "close_data", noting)
+    tracemalloc.start()
+    try:
+        with storage.open("a.bin") as file:
+            assert file.read(1024) == bytes(1024)
+        assert tracemalloc.get_traced_memory()[1] <= 2 * MIB
+    finally:
+        tracemalloc.stop()
+    # The range, and what the socket takes before the server has heard that it is enough.
+    assert len(moved) == 1
+    assert 256 * 1024 <= moved[0] <= (256 + 2 * 64) * 1024
+
+
+def test_large_files_take_little_memory(make, pyftpdlib, tmp_path):
+    storage, piece = make(pyftpdlib, allow_overwrite=True), os.urandom(64 * 1024)
+    with (tmp_path / "large.bin").open("wb") as file:
+        file.writelines(piece for _ in range(1024))
+    tracemalloc.start()
+    try:
+        with (tmp_path / "large.bin").open("rb") as file:
+            storage.save("saved.bin", File(file))
+        with storage.open("written.bin", "wb") as file:
+            for _ in range(1024):
+                file.write(piece)
+        for name in ("saved.bin", "written.bin"):
+            assert filecmp.cmp(tmp_path / "large.bin", pyftpdlib.files / name, shallow=False)
+            with storage.open(name) as file:
+                assert all(file.read(len(piece)) == piece for _ in range(1024))
+                assert file.read() == b""
+        assert tracemalloc.get_traced_memory()[1] <= 32 * MIB
+    finally:
+        tracemalloc.stop()
 
 
 def test_session_is_set_up_once(storage, commands):

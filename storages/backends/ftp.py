@@ -34,6 +34,10 @@ IMPLICIT_TLS_PORT = 990
 QUIET = 20  # seconds after which an idle connection is asked whether it still is one
 CUT_OFF = 5  # seconds for the server's last word on a transfer that was broken off
 
+# FTP has no way to ask for an end: what is sent beyond that of a short range is bounded by what the socket takes.
+SHORT_RANGE = 256 * 1024  # bytes
+MOST_TOO_MANY = 64 * 1024
+
 UNKNOWN_COMMAND = ("500", "502", "504")
 
 # How servers word a 550 or a 553 that is not about a missing file.
@@ -693,6 +697,8 @@ class _Download(_Transfer):
         self._under_way = bool(self._left)
         if self._under_way:
             super().__init__(session, f"RETR {path}", start)
+            if not self._whole and self._left <= SHORT_RANGE:
+                session.data.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MOST_TOO_MANY)
 
     def read(self, size: int = -1, /) -> bytes:
         chunk = bytearray(self._left if size < 0 else min(size, self._left))
