@@ -1,4 +1,4 @@
-"""Measure our S3 backend and django-storages in one run, and print the figures beside the goals."""
+"""Measure our backends and django-storages in one run, and print the figures beside the goals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 PEER_VENV = ROOT / ".venv-peer"
 PAGE = ROOT / "docs" / "performance.rst"
-SHARED_PACKAGES = ("Django", "boto3", "botocore", "s3transfer", "urllib3", "cryptography", "Pillow")
+SHARED_PACKAGES = ("Django", "boto3", "botocore", "s3transfer", "urllib3", "cryptography", "Pillow", "paramiko")
 TIMEOUT = 300  # seconds for one measured process
 
 
@@ -101,10 +101,12 @@ def _measure(row, park, python, runs, wanted):
 
 def _tasks(row, park):
     options, control = park.get(row.profile)
-    common = {"options": {**options, **row.options}, "control": control}
+    backend = servers.BACKENDS.get(row.profile, servers.S3)
+    common = {"options": {**options, **row.options}, "control": control, "backend": backend}
     tasks = {"ours": {**common, "scenario": row.scenario, "params": row.params}}
-    # The responder stands for AWS, where both packages send the SDK's default checksums.
-    tasks["ours"]["options"] = {**common["options"], "checksums": "when_supported"}
+    if backend == servers.S3:
+        # The responder stands for AWS, where both packages send the SDK's default checksums.
+        tasks["ours"]["options"] = {**common["options"], "checksums": "when_supported"}
     if row.peer:
         scenario = row.scenario if row.peer == "same" else row.peer
         tasks["peer"] = {**common, "scenario": scenario, "params": row.peer_params or row.params}

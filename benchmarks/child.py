@@ -10,6 +10,7 @@ import contextlib
 import functools
 import gc
 import http.client
+import importlib
 import importlib.metadata
 import json
 import os
@@ -21,19 +22,21 @@ from urllib.parse import urlsplit
 
 import scenarios
 
+S3 = "s3.S3Storage"
+
 
 class Run:
     """One scenario in the making: its storage, its parameters and its measure."""
 
-    def __init__(self, package, options, params, control):
+    def __init__(self, package, options, params, control, backend=S3):
         self.package, self.options, self.params, self.control = package, options, params, control
+        self.backend = backend
         self.result = {}
 
     def new_storage(self):
         """Return another storage of the same options."""
-        from storages.backends.s3 import S3Storage
-
-        return S3Storage(**self.options)
+        module, _, name = self.backend.rpartition(".")
+        return getattr(importlib.import_module(f"storages.backends.{module}"), name)(**self.options)
 
     @functools.cached_property
     def storage(self):
@@ -108,6 +111,8 @@ class Run:
         """Return how many bytes the server has under ``name``."""
         if self.control:
             return self.ask("size", bucket=self.options["bucket_name"], key=name)
+        if self.backend != S3:
+            return self.storage.size(name)
         return self.client.head_object(Bucket=self.options["bucket_name"], Key=name)["ContentLength"]
 
     def expect(self, actual, wanted):
@@ -158,7 +163,7 @@ def main():
     settings.configure(USE_TZ=True, SECRET_KEY="benchmark", INSTALLED_APPS=[])
     django.setup()
     scenario = getattr(scenarios, task["scenario"])
-    run = Run(task["package"], task["options"], task["params"], task["control"])
+    run = Run(task["package"], task["options"], task["params"], task["control"], task["backend"])
     if not scenario.cold:
         _check_package(task["package"])
         run.warm()

@@ -125,6 +125,7 @@ def make_rows(sizes: Sizes, files: dict[str, Any]) -> list[Row]:
     """Return every row; ``files`` are the paths and facts of what was made for the run."""
     big = {"name": "big.bin", "size": sizes.big}
     huge = {"name": "huge.bin", "size": sizes.huge}
+    medium = {"name": "medium.bin", "size": 64 * MIB}
     archive = {"name": "archive.zip", "members": sizes.zip_members}
     spread = {**archive, "count": 10, "size": sizes.zip_member}
     mib, gib = f"{sizes.big // MIB} MiB", f"{sizes.huge // MIB} MiB"
@@ -233,6 +234,13 @@ def make_rows(sizes: Sizes, files: dict[str, Any]) -> list[Row]:
             (Goal("hanging", 0), Goal("slowest", 60)), {"limit": 65}, runs=1, at_once=True, slow=True),
         Row("L-14", "nobody listens: the slowest verb", "refused", "refusing_server",
             (Goal("slowest", 5), Goal("tries", 3)), runs=1, at_once=True),
+        # SFTP, on OpenSSH without latency
+        Row("sftp", "read 64 MiB in 64 KiB, SFTP", "sftp", "read_pieces", (ratio(0.166), peak(32)), medium),
+        Row("sftp", "save(File) of 64 MiB, SFTP", "sftp", "save_file", (ratio(1.0), peak(32)),
+            {"path": files["medium"]}),
+        # The peer stores the last piece only.
+        Row("sftp", "open('wb'), 64 MiB in 64 KiB, read back, SFTP", "sftp", "write_different_pieces", (peak(32),),
+            {"count": 1024, "piece": 64 * KIB}, peer=None),
         # The same on a real server: no injected latency, no goals
         Row("real", f"read {mib} in 64 KiB, SeaweedFS", "seaweedfs", "read_pieces", (ratio(1.0),), big),
         Row("real", f"save(File) of {mib}, SeaweedFS", "seaweedfs", "save_file", (ratio(1.0),), {"path": files["big"]}),

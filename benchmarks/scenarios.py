@@ -148,6 +148,17 @@ def write_pieces(run, size, piece):
     run.expect(run.stored_size("written.bin"), size)
 
 
+@scenario
+def write_different_pieces(run, count, piece):
+    """Write an object through a handle, no two pieces of which are alike, and read it back."""
+    with run.measured(), run.storage.open("written.bin", "wb") as file:
+        for number in range(count):
+            file.write(number.to_bytes(4, "big") * (piece // 4))
+    with run.storage.open("written.bin") as file:
+        wrong = sum(file.read(piece) != number.to_bytes(4, "big") * (piece // 4) for number in range(count))
+        run.expect((wrong, file.read()), (0, b""))
+
+
 # ---- requests of one operation
 
 

@@ -1,4 +1,4 @@
-"""What the measured processes talk to: one responder per profile, and SeaweedFS."""
+"""What the measured processes talk to: one responder per profile, SeaweedFS and OpenSSH."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import datetime
 import http.client
 import ipaddress
 import json
+import shutil
 import socket
 import ssl
 import subprocess
@@ -20,6 +21,9 @@ from .responder import PROFILES
 RESPONDER = Path(__file__).with_name("responder.py")
 BUCKET = "bench"
 
+S3 = "s3.S3Storage"
+BACKENDS = {"sftp": "sftpstorage.SFTPStorage"}  # of the profiles that are not S3's
+
 
 class Servers:
     """Start each server at its first use; ``close()`` stops them all."""
@@ -32,7 +36,8 @@ class Servers:
     def get(self, profile):
         """Return the options of a storage on the profile's server, with where to ask for counts (None: nowhere)."""
         if profile not in self._started:
-            start = {"seaweedfs": self._seaweedfs, "refused": self._refused}.get(profile, self._responder)
+            others = {"seaweedfs": self._seaweedfs, "sftp": self._openssh, "refused": self._refused}
+            start = others.get(profile, self._responder)
             self._started[profile] = start(profile)
         return self._started[profile]
 
@@ -96,6 +101,23 @@ class Servers:
         server.client().upload_file(self.files["big"], bucket, "big.bin")
         keys = {"access_key": server.access_key, "secret_key": server.secret_key, "bucket_name": bucket}
         return self._options(server.endpoint_url, **keys), None
+
+    def _openssh(self, _):
+        from tests.servers.openssh import OpenSSH
+
+        server = self._stack.enter_context(OpenSSH())
+        shutil.copy(self.files["medium"], server.files / "medium.bin")
+        known_hosts = server.write_known_hosts(server.directory / "known_hosts", server.host_key())
+        params = {
+            "port": server.port,
+            "username": server.user,
+            "key_filename": server.key,
+            "allow_agent": False,
+            "look_for_keys": False,
+        }
+        # Without a root, the peer looks for the parents of "" without an end.
+        root = str(server.files)
+        return {"host": "127.0.0.1", "root_path": root, "params": params, "known_host_file": str(known_hosts)}, None
 
     def _refused(self, _):
         with socket.create_server(("127.0.0.1", 0)) as nobody:
