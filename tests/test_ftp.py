@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import filecmp
 import ftplib
 import logging
 import os
@@ -13,20 +12,18 @@ import socket
 import struct
 import sys
 import threading
-import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
-from django.core.files import File
 from django.core.files.base import ContentFile
 from django.test import override_settings
 
 from storages.backends import connections, ftp
 from storages.backends.ftp import FTPStorage, FTPStorageException, parse_line
 from storages.contract import ObjectChanged
-from tests.conftest import running
 from tests.faults import FTPProxy
+from tests.file_servers import move_large_files, peak_of, read_a_little, served
 from tests.servers.ftpd import (
     Proftpd,
     Pyftpdlib,
@@ -45,41 +42,9 @@ MIB = 1024**2
 pytestmark = pytest.mark.timeout(60)
 
 
-@pytest.fixture(scope="module")
-def pyftpdlib(pytestconfig):
-    yield from running(Pyftpdlib(), pytestconfig)
-
-
-@pytest.fixture(scope="module")
-def pyftpdlib_tls(pytestconfig):
-    yield from running(PyftpdlibTLS(), pytestconfig)
-
-
-@pytest.fixture(scope="module")
-def pyftpdlib_implicit(pytestconfig):
-    yield from running(PyftpdlibImplicit(), pytestconfig)
-
-
-@pytest.fixture(scope="module")
-def vsftpd_implicit(pytestconfig):
-    yield from running(VsftpdImplicit(), pytestconfig)
-
-
-@pytest.fixture(scope="module")
-def vsftpd(pytestconfig):
-    yield from running(Vsftpd(), pytestconfig)
-
-
-@pytest.fixture(scope="module")
-def vsftpd_tls(pytestconfig):
-    yield from running(VsftpdTLS(), pytestconfig)
-
-
-@pytest.fixture(scope="module")
-def proftpd(pytestconfig):
-    yield from running(Proftpd(), pytestconfig)
-
-
+pyftpdlib, pyftpdlib_tls, pyftpdlib_implicit = served(Pyftpdlib), served(PyftpdlibTLS), served(PyftpdlibImplicit)
+vsftpd, vsftpd_tls, vsftpd_implicit = served(Vsftpd), served(VsftpdTLS), served(VsftpdImplicit)
+proftpd = served(Proftpd)
 SERVERS = ["pyftpdlib", "pyftpdlib_tls", "pyftpdlib_implicit", "vsftpd", "vsftpd_tls", "vsftpd_implicit", "proftpd"]
 
 
@@ -608,8 +573,6 @@ def test_cut_upload_shows_nothing(request, cut, server):
 @pytest.mark.parametrize("server", ["pyftpdlib", "pyftpdlib_tls", "vsftpd", "proftpd"])
 def test_a_little_of_a_large_file_moves_a_little(request, make, monkeypatch, server):
     service, moved = request.getfixturevalue(server), []
-    (service.files / "a.bin").write_bytes(b"")
-    os.truncate(service.files / "a.bin", 64 * MIB)
     storage = make(service)
     storage.exists("a.bin")
     close = ftp._Session.close_data
@@ -621,37 +584,15 @@ def test_a_little_of_a_large_file_moves_a_little(request, make, monkeypatch, ser
         close(self)
 
     monkeypatch.setattr(ftp._Session, "close_data", noting)
-    tracemalloc.start()
-    try:
-        with storage.open("a.bin") as file:
-            assert file.read(1024) == bytes(1024)
-        assert tracemalloc.get_traced_memory()[1] <= 2 * MIB
-    finally:
-        tracemalloc.stop()
+    assert peak_of(lambda: read_a_little(storage, service.files)) <= 2 * MIB
     # The range, and what the socket takes before the server has heard that it is enough.
     assert len(moved) == 1
     assert 256 * 1024 <= moved[0] <= (256 + 2 * 64) * 1024
 
 
 def test_large_files_take_little_memory(make, pyftpdlib, tmp_path):
-    storage, piece = make(pyftpdlib, allow_overwrite=True), os.urandom(64 * 1024)
-    with (tmp_path / "large.bin").open("wb") as file:
-        file.writelines(piece for _ in range(1024))
-    tracemalloc.start()
-    try:
-        with (tmp_path / "large.bin").open("rb") as file:
-            storage.save("saved.bin", File(file))
-        with storage.open("written.bin", "wb") as file:
-            for _ in range(1024):
-                file.write(piece)
-        for name in ("saved.bin", "written.bin"):
-            assert filecmp.cmp(tmp_path / "large.bin", pyftpdlib.files / name, shallow=False)
-            with storage.open(name) as file:
-                assert all(file.read(len(piece)) == piece for _ in range(1024))
-                assert file.read() == b""
-        assert tracemalloc.get_traced_memory()[1] <= 32 * MIB
-    finally:
-        tracemalloc.stop()
+    storage = make(pyftpdlib, allow_overwrite=True)
+    assert peak_of(lambda: move_large_files(storage, pyftpdlib.files, tmp_path)) <= 32 * MIB
 
 
 def test_session_is_set_up_once(storage, commands):

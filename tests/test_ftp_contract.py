@@ -7,7 +7,7 @@ from django.contrib.staticfiles.storage import ManifestFilesMixin
 
 from storages.backends.ftp import FTPStorage
 from storages.testing import StorageContract
-from tests.conftest import running
+from tests.file_servers import served
 from tests.servers.ftpd import Proftpd, Pyftpdlib, Vsftpd, VsftpdImplicit
 from tests.servers.web import Web
 
@@ -16,24 +16,10 @@ class ManifestFTPStorage(ManifestFilesMixin, FTPStorage):
     """Static files under names that carry a hash of the content."""
 
 
-@pytest.fixture(scope="module")
-def pyftpdlib(pytestconfig):
-    yield from running(Pyftpdlib(), pytestconfig)
-
-
-@pytest.fixture(scope="module")
-def vsftpd(pytestconfig):
-    yield from running(Vsftpd(), pytestconfig)
-
-
-@pytest.fixture(scope="module")
-def vsftpd_implicit(pytestconfig):
-    yield from running(VsftpdImplicit(), pytestconfig)
-
-
-@pytest.fixture(scope="module")
-def proftpd(pytestconfig):
-    yield from running(Proftpd(), pytestconfig)
+pyftpdlib = served(Pyftpdlib)
+vsftpd = served(Vsftpd)
+vsftpd_implicit = served(VsftpdImplicit)
+proftpd = served(Proftpd)
 
 
 @pytest.fixture(scope="class")

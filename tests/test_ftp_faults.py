@@ -5,16 +5,13 @@ from __future__ import annotations
 import pytest
 
 from storages.backends.ftp import FTPStorage
-from tests.conftest import running
 from tests.faults import FTPProxy, SessionCases
+from tests.file_servers import served
 from tests.servers.ftpd import Pyftpdlib
 from tests.servers.process import HOST
 from tests.servers.proxy import Proxy
 
-
-@pytest.fixture(scope="module")
-def pyftpdlib(pytestconfig):
-    yield from running(Pyftpdlib(), pytestconfig)
+pyftpdlib = served(Pyftpdlib)
 
 
 class TestFTPFaults(SessionCases):

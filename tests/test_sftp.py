@@ -6,7 +6,6 @@ import base64
 import collections
 import contextlib
 import datetime
-import filecmp
 import getpass
 import logging
 import os
@@ -15,14 +14,12 @@ import socket
 import stat
 import subprocess
 import threading
-import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import paramiko
 import pytest
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.exceptions import ImproperlyConfigured
-from django.core.files import File
 from django.core.files.base import ContentFile
 from django.core.management import call_command
 from django.test import override_settings
@@ -31,7 +28,7 @@ from storages import process
 from storages.backends import connections
 from storages.backends.sftpstorage import HostKeyError, SFTPStorage, fingerprint
 from storages.contract import ObjectChanged
-from tests.conftest import running
+from tests.file_servers import move_large_files, peak_of, read_a_little, served
 from tests.servers.openssh import OpenSSH
 from tests.servers.process import HOST
 from tests.servers.proxy import Proxy
@@ -42,9 +39,7 @@ STRANGE_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAA
 pytestmark = pytest.mark.timeout(60)
 
 
-@pytest.fixture(scope="module")
-def openssh(pytestconfig):
-    yield from running(OpenSSH(), pytestconfig)
+openssh = served(OpenSSH)
 
 
 @pytest.fixture
@@ -562,46 +557,15 @@ def test_server_renames_what_it_could_not_write(storage, openssh):
     session.close()
 
 
-@pytest.fixture
-def peak():
-    """Measure what Python allocates at the most; call it for the bytes so far."""
-    tracemalloc.start()
-    yield lambda: tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+def test_large_files_take_little_memory(make, openssh, tmp_path):
+    storage = make(file_overwrite=True)
+    assert peak_of(lambda: move_large_files(storage, openssh.files, tmp_path)) <= 32 * MIB
 
 
-def test_large_files_take_little_memory(make, openssh, tmp_path, peak):
-    storage, piece = make(file_overwrite=True), os.urandom(64 * 1024)
-    with (tmp_path / "large.bin").open("wb") as file:
-        file.writelines(piece for _ in range(1024))
-    with (tmp_path / "large.bin").open("rb") as file:
-        storage.save("saved.bin", File(file))
-    with storage.open("written.bin", "wb") as file:
-        for _ in range(1024):
-            file.write(piece)
-    for name in ("saved.bin", "written.bin"):
-        assert filecmp.cmp(tmp_path / "large.bin", openssh.files / name, shallow=False)
-        with storage.open(name) as file:
-            assert all(file.read(len(piece)) == piece for _ in range(1024))
-            assert file.read() == b""
-    assert peak() <= 32 * MIB
-
-
-def test_a_little_of_a_large_file_takes_little_memory(storage, openssh, peak):
-    (openssh.files / "a.bin").write_bytes(b"")
-    os.truncate(openssh.files / "a.bin", 64 * MIB)
+def test_a_little_of_a_large_file_moves_a_little(storage, openssh, requests):
     storage.exists("a.bin")
-    before = peak()
-    with storage.open("a.bin") as file:
-        file.read(1024)
-    assert peak() - before <= 2 * MIB
-
-
-def test_a_little_of_a_large_file_moves_a_little(storage, requests):
-    save(storage, "a.bin", bytes(16 * MIB))
     requests.clear()
-    with storage.open("a.bin") as file:
-        file.read(1024)
+    assert peak_of(lambda: read_a_little(storage, openssh.files)) <= 2 * MIB
     assert collections.Counter(requests) == {"OPEN": 1, "FSTAT": 1, "READ": 8, "CLOSE": 1}  # 8 of 32 KiB
 
 

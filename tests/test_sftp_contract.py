@@ -7,7 +7,7 @@ from django.contrib.staticfiles.storage import ManifestFilesMixin
 
 from storages.backends.sftpstorage import SFTPStorage
 from storages.testing import StorageContract
-from tests.conftest import running
+from tests.file_servers import served
 from tests.servers.openssh import OpenSSH
 from tests.servers.process import HOST
 from tests.servers.web import Web
@@ -17,9 +17,7 @@ class ManifestSFTPStorage(ManifestFilesMixin, SFTPStorage):
     """Static files under names that carry a hash of the content."""
 
 
-@pytest.fixture(scope="module")
-def openssh(pytestconfig):
-    yield from running(OpenSSH(), pytestconfig)
+openssh = served(OpenSSH)
 
 
 @pytest.fixture(scope="class")

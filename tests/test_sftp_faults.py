@@ -5,16 +5,13 @@ from __future__ import annotations
 import pytest
 
 from storages.backends.sftpstorage import SFTPStorage
-from tests.conftest import running
 from tests.faults import SessionCases
+from tests.file_servers import served
 from tests.servers.openssh import OpenSSH
 from tests.servers.process import HOST
 from tests.servers.proxy import Proxy
 
-
-@pytest.fixture(scope="module")
-def openssh(pytestconfig):
-    yield from running(OpenSSH(), pytestconfig)
+openssh = served(OpenSSH)
 
 
 class TestSFTPFaults(SessionCases):
