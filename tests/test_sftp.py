@@ -251,7 +251,7 @@ def locked(openssh, tmp_path):
     """A copy of the key that opens the account, under a password."""
     path = tmp_path / "locked"
     shutil.copy(openssh.key, path)
-    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "the passphrase", "-f", str(path)], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-a", "1", "-p", "-P", "", "-N", "the passphrase", "-f", str(path)], check=True)
     return str(path)
 
 
@@ -309,6 +309,61 @@ def test_wrong_password_is_asked_for_again_and_told_nowhere(make, openssh, locke
     assert not [link for link in links if "mistyped" in f"{link}{link!r}"]
     assert storage.exists("a.txt") is False
     assert len(asked) == 2
+
+
+def test_password_that_is_typed_opens_the_account(make, asked):
+    with PasswordServer() as server:
+        given = {"port": server.port, "username": "somebody", "allow_agent": False, "look_for_keys": False}
+        storage = make(params=given, host_fingerprint=fingerprint(server.key), interactive=True)
+        assert storage.exists("a.txt") is False
+        storage.close()
+    assert asked == [f"Password of somebody at {HOST}: "]
+    assert server.tried == [("somebody", "the passphrase")]
+
+
+class PasswordServer(paramiko.ServerInterface):
+    """A server that a password opens, with no files; sshd would want an account of the machine for that."""
+
+    def __init__(self):
+        self.key = paramiko.ECDSAKey.generate()
+        self.tried = []
+        self._listener = socket.create_server((HOST, 0))
+        self.port = self._listener.getsockname()[1]
+        self._transports = []
+
+    def __enter__(self):
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *exc):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for transport in self._transports:
+            transport.close()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                transport = paramiko.Transport(self._listener.accept()[0])
+                self._transports.append(transport)
+                transport.add_server_key(self.key)
+                transport.set_subsystem_handler("sftp", paramiko.SFTPServer, NoFiles)
+                transport.start_server(server=self)
+
+    def get_allowed_auths(self, username):
+        return "password"
+
+    def check_auth_password(self, username, password):
+        self.tried.append((username, password))
+        return paramiko.AUTH_SUCCESSFUL if password == "the passphrase" else paramiko.AUTH_FAILED
+
+    def check_channel_request(self, kind, chanid):
+        return paramiko.OPEN_SUCCEEDED
+
+
+class NoFiles(paramiko.SFTPServerInterface):
+    def stat(self, path):
+        return paramiko.SFTP_NO_SUCH_FILE
 
 
 def test_given_password_is_not_asked_for(make, openssh, locked, asked):
