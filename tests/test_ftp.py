@@ -524,6 +524,33 @@ def test_verb_costs(make, pyftpdlib, deed, sent):
         storage.close()
 
 
+WITHOUT_FACTS = {
+    "save": [*("PASV", "STOR", "SIZE", "MKD"), *("SIZE", "CWD"), *("RNFR", "RNTO", "RMD")],  # SIZE knows no directories
+    "save, replacing": ["PASV", "STOR", "SIZE", "RNFR", "RNTO"],
+    "read": ["SIZE", "MDTM", "PASV", "RETR"],
+    "save, taken": [
+        *("PASV", "STOR", "SIZE", "MKD", "SIZE", "RMD", "DELE"),
+        *("PASV", "STOR", "SIZE", "MKD", "SIZE", "CWD", "RNFR", "RNTO", "RMD"),
+    ],
+    "exists": ["SIZE", "MDTM"],
+    "exists, missing": ["SIZE", "CWD"],
+    "size": ["SIZE", "MDTM"],
+    "list": ["PASV", "LIST"],
+    "delete": ["DELE"],
+}
+
+
+@pytest.mark.parametrize(("verb", "sent"), WITHOUT_FACTS.items(), ids=list(WITHOUT_FACTS))
+def test_verb_costs_without_facts(make, vsftpd, verb, sent):
+    with Listening(HOST, vsftpd.port) as wire:
+        storage = make(vsftpd, port=wire.port)
+        save(storage, "dir/a.txt")
+        wire.up.clear()
+        COSTS[verb][0](storage)
+        assert wire.commands == sent
+        storage.close()
+
+
 def test_many_verbs_cost_as_much_as_each(make, pyftpdlib):
     with Listening(HOST, pyftpdlib.port) as wire:
         storage = make(pyftpdlib, port=wire.port, allow_overwrite=True)

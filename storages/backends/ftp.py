@@ -398,13 +398,10 @@ class _Session:
         self.client.close()
 
     def stat(self, path: str) -> Stat:
-        if self._has_facts:
-            kind, found = _facts(self._about(path, f"MLST {path}").split("\n")[1].strip())
-        else:
-            kind, found = self._size_of(path)
+        kind, found = self._look(path)
         if kind == "dir":
             raise IsADirectoryError(errno.EISDIR, "This is a directory", path)
-        return found
+        return found if self._has_facts else self._dated(path, found)
 
     def entries(self, path: str) -> list[Entry]:
         # With a slash, LIST means the directory: of a file, some servers would list the file.
@@ -518,9 +515,12 @@ class _Session:
             return Refused(errno.EACCES, f"The server refuses access ({error})", path)
         return Missing(errno.ENOENT, "There is no such file on the server", path)
 
-    def _size_of(self, path: str) -> tuple[str, Stat]:
+    def _look(self, path: str) -> tuple[str, Stat]:
+        """Return "dir" or another kind, and what one command tells. Raises Missing, Refused."""
+        if self._has_facts:
+            return _facts(self._about(path, f"MLST {path}").split("\n")[1].strip())
         try:
-            size = int(self._about(path, f"SIZE {path}")[4:])
+            return "file", Stat(int(self._about(path, f"SIZE {path}")[4:]))
         except Missing:
             if self._may_enter(path):
                 return "dir", Stat(0)
@@ -529,11 +529,13 @@ class _Session:
             if isinstance(error, OSError) or _code(error) not in UNKNOWN_COMMAND:
                 raise
             return self._listed(path)
+
+    def _dated(self, path: str, found: Stat) -> Stat:
         try:
             modified = _time(self.client.sendcmd(f"MDTM {path}")[4:].strip())
         except FTPStorageException:
-            modified = None
-        return "file", Stat(size, modified=modified, etag=f"{modified}-{size}" if modified else None)
+            return found
+        return Stat(found.size, modified=modified, etag=f"{modified}-{found.size}")
 
     def _listed(self, path: str) -> tuple[str, Stat]:
         directory, name = posixpath.split(path)
@@ -551,12 +553,9 @@ class _Session:
     def _kind(self, path: str) -> str | None:
         """Return "file", "dir", or None for what is missing."""
         try:
-            self.stat(path)
+            return "dir" if self._look(path)[0] == "dir" else "file"
         except FileNotFoundError:
             return None
-        except IsADirectoryError:
-            return "dir"
-        return "file"
 
     def _may_enter(self, path: str) -> bool:
         # The one way to know a directory that every server has. Where it leads to matters to nothing else here.
