@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import random
 import tempfile
 import threading
+import weakref
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,6 +18,7 @@ from django.core.files.base import ContentFile
 from django.test import override_settings
 
 from storages.backends.apache_libcloud import LibCloudStorage
+from storages.backends.libcloud_drivers import MOST_IDLE, Drivers
 from storages.testing.sources import BrokenPipe, SourceError
 from tests.servers.process import HOST
 
@@ -261,6 +265,72 @@ def test_each_thread_has_a_driver_of_its_own(remote):
 
 def vars_of(storage):
     return storage._constructor_args[1]
+
+
+def test_threads_one_after_another_use_one_connection(remote, wire):
+    def work():
+        remote.driver.get_object(remote.bucket, "a.txt")
+        with remote.open("a.txt") as file:
+            file.read()
+
+    remote.save("a.txt", ContentFile(b"content"))
+    with wire.counting() as seen:
+        for _ in range(5):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+    assert (len(seen), seen.connections) == (15, 0)
+
+
+def test_connections_of_many_readers_are_used_again(remote, wire):
+    remote.save("a.txt", ContentFile(b"content"))
+    opened = []
+    for _ in range(2):
+        with wire.counting() as seen, contextlib.ExitStack() as stack:
+            bodies = [stack.enter_context(remote.open_range("a.txt", 0, 7)) for _ in range(20)]
+            assert {body.read() for body in bodies} == {b"content"}
+        opened.append(seen.connections)
+    assert opened == [19, 0]
+
+
+def test_walk_keeps_its_driver_to_itself(local, monkeypatch):
+    local.save("a.txt", ContentFile(b"x"))
+    local.save("b.txt", ContentFile(b"x"))
+    driver, used = type(local.driver), []
+    make_object = driver._make_object
+
+    def watched(self, container, name):
+        used.append(self)
+        return make_object(self, container, name)
+
+    monkeypatch.setattr(driver, "_make_object", watched)
+    for _ in local.walk():
+        local.size("a.txt")
+    assert used[0] is used[2]
+    assert used[1] is used[3]
+    assert used[0] is not used[1]
+
+
+def test_idle_drivers_are_handed_out_first_and_not_all_are_kept():
+    class Driver:
+        pass
+
+    drivers, made = Drivers(lambda transports: Driver()), weakref.WeakSet()
+    with contextlib.ExitStack() as stack:
+        for _ in range(2 * MOST_IDLE):
+            made.add(stack.enter_context(drivers.one()))
+        assert len(made) == 2 * MOST_IDLE
+    gc.collect()
+    assert len(made) == MOST_IDLE
+    with drivers.one() as driver:
+        assert driver in made
+
+
+def test_driver_may_ask_for_a_connection_to_another_host():
+    # As that of AZURE_BLOBS does, to log in with Active Directory.
+    driver = LibCloudStorage(type="S3", user="AKID", key="SECRET", bucket="media").driver
+    connection = driver.connection.conn_class("login.example.com", 443, timeout=5)
+    assert connection.session.get_adapter("https://") is driver.connection.connection.session.get_adapter("https://")
 
 
 def test_empty_file_goes_with_its_length(remote, wire):

@@ -170,7 +170,7 @@ class LibCloudStorage(BaseStorage):
     @property
     def driver(self) -> Any:
         """Return the Libcloud driver of this thread, one for all storages with the same configuration."""
-        return self._derived("drivers", self._drivers).driver
+        return self._drivers.own
 
     client = driver
 
@@ -180,7 +180,11 @@ class LibCloudStorage(BaseStorage):
         given = {name: getattr(self, name) for name in _PROVIDER_OPTIONS}
         return {name: value for name, value in given.items() if value is not None} | self.driver_options
 
+    @property
     def _drivers(self) -> Drivers:
+        return self._derived("drivers", self._shared_drivers)
+
+    def _shared_drivers(self) -> Drivers:
         constant, timeouts = self._constant(), (self.connect_timeout, self.read_timeout)
         arguments = {name: value for name, value in self.provider.items() if name not in ("type", "bucket")}
         make = functools.partial(make_driver, constant, arguments, timeouts)
@@ -218,52 +222,58 @@ class LibCloudStorage(BaseStorage):
     # Hooks
 
     def _stat(self, key: str) -> Stat:
-        driver = self.driver
-        try:
-            return _stat_of(driver.get_object(self.bucket, key))
-        except libcloud_types.ObjectDoesNotExistError as error:
-            # That is what most drivers say to whatever is not 200.
-            answer = driver.connection.connection.response
-            if answer is not None and answer.status_code != 404:
-                raise libcloud_types.LibcloudError(f"Status code: {answer.status_code}", driver) from error
-            raise
+        with self._drivers.one() as driver:
+            try:
+                return _stat_of(driver.get_object(self.bucket, key))
+            except libcloud_types.ObjectDoesNotExistError as error:
+                # That is what most drivers say to whatever is not 200.
+                answer = driver.connection.connection.response
+                if answer is not None and answer.status_code != 404:
+                    raise libcloud_types.LibcloudError(f"Status code: {answer.status_code}", driver) from error
+                raise
 
     def _open_range(self, key: str, start: int, end: int | None, if_match: str | None = None) -> Body:
         # No driver gives what came along with the bytes; only the first range has to have it.
         stat = None if start else self._stat(key)
         if stat and not stat.size:
             return _Body(iter(()), stat)
-        found = self._object(key)
-        try:
-            if end is None and not start:
-                chunks = self.driver.download_object_as_stream(found)
-            else:
-                chunks = self.driver.download_object_range_as_stream(found, start, end)
-        except libcloud_types.LibcloudError as error:
-            if _status_of(error) != 416:
-                raise
-            return _Body(iter(()), stat)
-        return _Body(chunks, stat, self.driver.connection.connection.response)
+        with self._drivers.one() as driver:
+            found = self._object(driver, key)
+            try:
+                if end is None and not start:
+                    chunks = driver.download_object_as_stream(found)
+                else:
+                    chunks = driver.download_object_range_as_stream(found, start, end)
+            except libcloud_types.LibcloudError as error:
+                if _status_of(error) != 416:
+                    raise
+                return _Body(iter(()), stat)
+            return _Body(chunks, stat, driver.connection.connection.response)
 
     def _put(self, key: str, body: Any, options: WriteOptions) -> None:
         extra = dict(options.parameters)
         headers = dict(extra.pop("headers", None) or {})
         if options.create_only:
             headers["If-None-Match"] = "*"
-        container = self._container()
         if self._constant() == LOCAL or not (body.seekable() or options.create_only):
-            self.driver.upload_object_via_stream(read_chunks(body, BLOCK), container, key, extra=extra, headers=headers)
+            self._upload(read_chunks(body, BLOCK), key, extra, headers)
             return
         # By its length: a stream takes three requests, which know no condition.
         with _on_disk(body) as path:
             if self._constant() == AZURE and not Path(path).stat().st_size:
-                self.driver.upload_object_via_stream(iter(()), container, key, extra=extra, headers=headers)
+                self._upload(iter(()), key, extra, headers)
             else:
-                self.driver.upload_object(path, container, key, extra=extra, headers=headers)
+                self._upload(path, key, extra, headers)
+
+    def _upload(self, source: str | Iterator[bytes], key: str, extra: dict[str, Any], headers: dict[str, str]) -> None:
+        with self._drivers.one() as driver:
+            upload = driver.upload_object if isinstance(source, str) else driver.upload_object_via_stream
+            upload(source, driver.get_container(self.bucket), key, extra=extra, headers=headers)
 
     def _delete(self, key: str) -> None:
-        if not self.driver.delete_object(self._object(key)):
-            raise libcloud_types.LibcloudError("The service did not delete the object", self.driver)
+        with self._drivers.one() as driver:
+            if not driver.delete_object(self._object(driver, key)):
+                raise libcloud_types.LibcloudError("The service did not delete the object", driver)
 
     def _list(self, prefix: str) -> Iterator[Entry]:
         # Libcloud knows no delimiter.
@@ -278,10 +288,11 @@ class LibCloudStorage(BaseStorage):
                 yield Entry(prefix + child, True)
 
     def _walk(self, prefix: str) -> Iterator[Entry]:
-        for found in self.driver.iterate_container_objects(self._container(), prefix=prefix or None):
-            if not found.name.endswith("/"):  # what consoles put there to show an empty directory
-                stat = _stat_of(found)
-                yield Entry(found.name, False, stat.size, stat.modified, stat.etag)
+        with self._drivers.one() as driver:
+            for found in driver.iterate_container_objects(driver.get_container(self.bucket), prefix=prefix or None):
+                if not found.name.endswith("/"):  # what consoles put there to show an empty directory
+                    stat = _stat_of(found)
+                    yield Entry(found.name, False, stat.size, stat.modified, stat.etag)
 
     def _classify(self, error: BaseException) -> _Kind | None:
         status = _status_of(error)
@@ -310,7 +321,8 @@ class LibCloudStorage(BaseStorage):
         if self._constant() == AZURE and quote(key) != key:
             raise ValueError(f"Libcloud's signature of {key!r} is one that Azure refuses; AzureStorage has a right one")
         hours = (seconds + 0.5) / 3600  # from which the drivers cut whole seconds
-        return self.driver.get_object_cdn_url(self._object(key), ex_expiry=hours, ex_method=method)
+        with self._drivers.one() as driver:
+            return driver.get_object_cdn_url(self._object(driver, key), ex_expiry=hours, ex_method=method)
 
     def _public_url(self, key: str, parameters: Mapping[str, Any]) -> str:
         start = self.base_url or self._derived("container url", self._container_url)
@@ -318,26 +330,21 @@ class LibCloudStorage(BaseStorage):
 
     def _container_url(self) -> str:
         """Return the address of the container; one request where the service keeps it to itself."""
-        driver = self.driver
-        if isinstance(driver, libcloud_s3.BaseS3StorageDriver):
-            connection = driver.connection
-            scheme, default_port = ("https", 443) if connection.secure else ("http", 80)
-            port = "" if connection.port == default_port else f":{connection.port}"
-            return f"{scheme}://{connection.host}{port}/{self.bucket}"
-        if self._constant() == LOCAL or not overrides(type(driver), "get_container_cdn_url"):
-            raise ValueError(
-                f"Libcloud knows no URLs of {self.type}; set {self._spelt('base_url')} to where the container is served"
-            )
-        return driver.get_container_cdn_url(self._container())
+        with self._drivers.one() as driver:
+            if isinstance(driver, libcloud_s3.BaseS3StorageDriver):
+                connection = driver.connection
+                scheme, default_port = ("https", 443) if connection.secure else ("http", 80)
+                port = "" if connection.port == default_port else f":{connection.port}"
+                return f"{scheme}://{connection.host}{port}/{self.bucket}"
+            if self._constant() == LOCAL or not overrides(type(driver), "get_container_cdn_url"):
+                raise ValueError(
+                    f"Libcloud knows no URLs of {self.type}; set {self._spelt('base_url')} to where the container is "
+                    "served"
+                )
+            return driver.get_container_cdn_url(driver.get_container(self.bucket))
 
-    # Objects and containers
-
-    def _container(self) -> Any:
-        return self.driver.get_container(self.bucket)
-
-    def _object(self, key: str) -> Any:
+    def _object(self, driver: Any, key: str) -> Any:
         """Return an object by its name alone, without asking for it where the service does not need that."""
-        driver = self.driver
         if self._constant() == B2:
             return driver.get_object(self.bucket, key)
         container = libcloud_base.Container(self.bucket, None, driver)

@@ -1,4 +1,4 @@
-"""Libcloud's drivers, made to time out, to leave bytes as they are, to ask once, and to be careful with directories."""
+"""Libcloud's drivers, made to share connections, to time out, to ask once, and to be careful with files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ _BUSY = (429, 503)
 _PAUSES = (0.5, 1, 2, 4)  # seconds before the next try
 _PATIENCE = 55  # seconds, in which the last try has to end
 
+MOST_CONNECTIONS = 64  # kept for each host; more than all worker threads
+MOST_HOSTS = 10  # of one service: one logs in, another keeps the objects
+MOST_IDLE = 64  # drivers, which hold no connections
+
 # What the name of a file begins with while it is written.
 _PARTIAL = ".storages-upload-"
 # A directory may be removed, being empty, between its making and the first file in it.
@@ -37,24 +42,44 @@ _TRIES = 10
 
 
 class Drivers:
-    """What storages of one configuration share: a driver for each thread, since none is safe for two."""
+    """The drivers of one configuration, none of which is safe for two threads, and the connections that all share."""
 
-    def __init__(self, make: Callable[[], Any]):
+    def __init__(self, make: Callable[[dict[str, _Transport]], Any]):
         self._make = make
-        self._threads = threading.local()
+        self._idle: deque[Any] = deque(maxlen=MOST_IDLE)  # the last one is taken first
+        self._own = threading.local()
         self._containers: dict[str, Any] = {}
+        self._transports: dict[str, _Transport] = {}
 
     @property
-    def driver(self) -> Any:
-        """Return the driver of this thread."""
-        if not hasattr(self._threads, "driver"):
-            self._threads.driver = self._make()
-            self._threads.driver.known_containers = self._containers
-        return self._threads.driver
+    def own(self) -> Any:
+        """Return a driver that this thread alone uses."""
+        if not hasattr(self._own, "driver"):
+            self._own.driver = self._new()
+        return self._own.driver
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[Any]:
+        """Give a driver to this thread for a while: an idle one, which is logged in, or a new one."""
+        try:
+            driver = self._idle.pop()
+        except IndexError:
+            driver = self._new()
+        try:
+            yield driver
+        finally:
+            self._idle.append(driver)
+
+    def _new(self) -> Any:
+        driver = self._make(self._transports)
+        driver.known_containers = self._containers
+        return driver
 
 
-def make_driver(constant: str, arguments: Mapping[str, Any], timeouts: tuple[float, float]) -> Any:
-    """Return a new driver whose connections time out. Raises ImproperlyConfigured."""
+def make_driver(
+    constant: str, arguments: Mapping[str, Any], timeouts: tuple[float, float], transports: dict[str, _Transport]
+) -> Any:
+    """Return a new driver that sends by ``transports``, and adds what they lack. Raises ImproperlyConfigured."""
     options = {name: value for name, value in arguments.items() if name not in ("user", "key")}
     try:
         driver = driver_class(constant)(arguments.get("user"), arguments.get("key"), **options)
@@ -65,22 +90,32 @@ def make_driver(constant: str, arguments: Mapping[str, Any], timeouts: tuple[flo
             f"({', '.join(arguments)}): {reason}"
         ) from error
     connection = driver.connection
-    connection.conn_class = functools.partial(_connected, connection.conn_class, timeouts)
+    connection.conn_class = functools.partial(_connected, connection.conn_class, timeouts, transports)
     connection.connect()
     return driver
 
 
-def _connected(cls: Callable[..., Any], timeouts: tuple[float, float], **arguments: Any) -> Any:
-    connection = cls(**arguments)
+def _connected(
+    cls: Callable[..., Any],
+    timeouts: tuple[float, float],
+    transports: dict[str, _Transport],
+    *places: Any,
+    **arguments: Any,
+) -> Any:
+    connection = cls(*places, **arguments)
     for prefix, adapter in list(connection.session.adapters.items()):
-        connection.session.mount(prefix, _Transport(adapter, timeouts))
+        connection.session.mount(prefix, transports.setdefault(prefix, _Transport(adapter, timeouts)))
     return connection
 
 
 class _Transport:
-    """An adapter of requests that does what Libcloud does not ask of it: time out, and leave bytes as they are."""
+    """An adapter of requests, for all threads.
+
+    It does what Libcloud does not ask of it: time out, and leave bytes as they are.
+    """
 
     def __init__(self, adapter: Any, timeouts: tuple[float, float]):
+        adapter.init_poolmanager(MOST_HOSTS, MOST_CONNECTIONS)
         self._adapter = adapter
         self._timeouts = timeouts
         self.close = adapter.close
