@@ -1,4 +1,4 @@
-"""LibCloudStorage on a directory and on Ceph RGW, held against the contract: in a container, and below a location."""
+"""LibCloudStorage on a directory, Ceph RGW and Azurite, held against the contract: in a container, below a location."""
 
 from __future__ import annotations
 
@@ -106,7 +106,6 @@ def public_policy(bucket):
 
 
 @pytest.mark.usefixtures("gateway")
-@pytest.mark.more_servers
 class TestCeph(LibCloudContract):
     server = "Ceph RGW"
     public_urls = True
@@ -162,7 +161,6 @@ class TestCeph(LibCloudContract):
         wire.received += seen.downloaded
 
 
-@pytest.mark.more_servers
 class TestCephWithLocation(TestCeph):
     location = "site/media"
 
@@ -192,7 +190,6 @@ def account(request, azurite):
 
 
 @pytest.mark.usefixtures("account")
-@pytest.mark.more_servers
 class TestAzurite(LibCloudContract):
     server = "Azurite"
     server_cannot = {
