@@ -41,6 +41,8 @@ LONGEST_EXPIRE = 7 * 24 * 3600  # seconds, of a SigV4 signature
 AZURE = "azure_blobs"
 # Its objects have ids, which only a request tells; and its driver holds a streamed upload in memory.
 B2 = "backblaze_b2"
+# Objects of which nothing comes along with the bytes, so they are asked for first.
+TOLD = (B2, LOCAL)
 
 _Kind = type[Exception]  # where ``type`` is an option
 
@@ -233,10 +235,6 @@ class LibCloudStorage(BaseStorage):
                 raise
 
     def _open_range(self, key: str, start: int, end: int | None, if_match: str | None = None) -> Body:
-        # No driver gives what came along with the bytes; only the first range has to have it.
-        stat = None if start else self._stat(key)
-        if stat and not stat.size:
-            return _Body(iter(()), stat)
         with self._drivers.one() as driver:
             found = self._object(driver, key)
             try:
@@ -247,8 +245,16 @@ class LibCloudStorage(BaseStorage):
             except libcloud_types.LibcloudError as error:
                 if _status_of(error) != 416:
                     raise
-                return _Body(iter(()), stat)
-            return _Body(chunks, stat, driver.connection.connection.response)
+                chunks = iter(())  # there is nothing from there on
+            answer = driver.connection.connection.response
+        body = _Body(chunks, _stat_of(found) if self._constant() in TOLD else _stat_in(answer), answer)
+        if body.stat is None and not start:  # only the first range has to tell of the object
+            try:
+                body.stat = self._stat(key)
+            except BaseException:
+                body.close()
+                raise
+        return body
 
     def _put(self, key: str, body: Any, options: WriteOptions) -> None:
         extra = dict(options.parameters)
@@ -344,8 +350,8 @@ class LibCloudStorage(BaseStorage):
             return driver.get_container_cdn_url(driver.get_container(self.bucket))
 
     def _object(self, driver: Any, key: str) -> Any:
-        """Return an object by its name alone, without asking for it where the service does not need that."""
-        if self._constant() == B2:
+        """Return an object by its name alone, without asking for it where that is not needed."""
+        if self._constant() in TOLD:
             return driver.get_object(self.bucket, key)
         container = libcloud_base.Container(self.bucket, None, driver)
         return libcloud_base.Object(key, 0, None, None, None, container, driver)
@@ -432,13 +438,28 @@ class _Body(io.BufferedReader):
             one.close()
 
 
+def _stat_in(answer: Any) -> Stat | None:
+    """Return what came along with the bytes of an object, which no driver gives; None where that is too little."""
+    headers = getattr(answer, "headers", {})
+    size = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
+    if not answer or not size.isdecimal() or "Last-Modified" not in headers:
+        return None
+    return Stat(
+        size=int(size),
+        modified=_moment(headers["Last-Modified"]),
+        etag=headers.get("ETag", "").strip('"') or None,
+        content_type=headers.get("Content-Type"),
+        content_encoding=headers.get("Content-Encoding"),
+    )
+
+
 def _stat_of(found: Any) -> Stat:
     extra = found.extra
     return Stat(
         size=int(found.size),
         modified=_moment(extra.get("last_modified") or extra.get("modify_time") or extra.get("uploadTimestamp")),
         accessed=_moment(extra.get("access_time")),
-        etag=found.hash,
+        etag=found.hash and found.hash.strip('"'),  # some keep the quotes of HTTP
         content_type=extra.get("content_type"),
         content_encoding=extra.get("content_encoding"),
     )
