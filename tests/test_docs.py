@@ -38,7 +38,7 @@ PROMISES = [
 OF_OTHERS = {
     *("DEFAULT_FILE_STORAGE", "FILE_UPLOAD_TEMP_DIR", "INSTALLED_APPS", "STATICFILES_STORAGE", "STATIC_URL", "USE_TZ"),
     *("DJANGO_SETTINGS_MODULE", "GOOGLE_APPLICATION_CREDENTIALS", "REQUESTS_CA_BUNDLE", "STORAGE_EMULATOR_HOST"),
-    *("IN_MEMORY", "S3_US_STANDARD_HOST"),
+    *("IN_MEMORY", "S3_US_STANDARD_HOST", "SSL_CERT_FILE"),
     *vars(Provider),  # of Libcloud, whose constants name services
 }
 # What looks like a setting: words in capitals, joined by underscores, in double backquotes; or assigned in an example.

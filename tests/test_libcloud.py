@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import random
 import tempfile
 import threading
 import weakref
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from operator import attrgetter
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -84,6 +86,57 @@ def test_type_is_a_constant_in_any_spelling(provider, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("provider", "host"),
+    [
+        ("S3_US_STANDARD_HOST", "s3.amazonaws.com"),
+        ("S3_US_WEST_HOST", "s3-us-west-1.amazonaws.com"),
+        ("S3_US_WEST_OREGON_HOST", "s3-us-west-2.amazonaws.com"),
+        ("S3_EU_WEST_HOST", "s3-eu-west-1.amazonaws.com"),
+        ("S3_AP_SOUTHEAST_HOST", "s3-ap-southeast-1.amazonaws.com"),
+        ("S3_AP_NORTHEAST_HOST", "s3-ap-northeast-1.amazonaws.com"),
+    ],
+)
+def test_host_that_older_documentation_gives_for_a_type_is_that_type(provider, host):
+    account = {"user": "AKID", "key": "SECRET", "bucket": "media"}
+    storage = LibCloudStorage(type=f"libcloud.storage.types.Provider.{provider}", **account)
+    assert storage.driver.connection.host == host
+
+
+@pytest.mark.parametrize(
+    ("provider", "advice"),
+    [
+        ("CLOUDFIULES_US", "'CLOUDFILES' with the 'region'"),
+        ("CLOUDFILES_UK", "'region' 'lon'"),
+        ("S3_EU_WEST3", "eu-west-3"),
+        ("ATMOS", "gave it up"),
+        ("NIMBUS", "shut down"),
+        ("NINEFOLD", "shut down"),
+        ("DUMMY", "store nothing"),
+    ],
+)
+def test_type_that_is_gone_is_told_with_what_became_of_it(provider, advice):
+    storage = LibCloudStorage(type=provider, user="AKID", key="SECRET", bucket="media")
+    with pytest.raises(ImproperlyConfigured, match=advice):
+        storage.exists("a.txt")
+
+
+@pytest.mark.parametrize(
+    ("options", "way"),
+    [
+        ({"type": "BACKBLAZE_B2"}, "_auth_conn"),
+        ({"type": "GOOGLE_STORAGE", "driver_options": {"auth_type": "IA"}}, "oauth2_credential.oauth2_conn"),
+    ],
+)
+def test_connection_that_logs_in_has_the_timeout_too(options, way, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    # What Libcloud keeps of a login, so that it sends none here.
+    token = {"access_token": "TOKEN", "expire_time": "2100-01-01T00:00:00Z"}
+    (tmp_path / ".google_libcloud_auth.me").write_text(json.dumps(token))
+    driver = LibCloudStorage(user="me", key="SECRET", bucket="media", read_timeout=7, **options).driver
+    assert attrgetter(way)(driver.connection).timeout == 7
+
+
+@pytest.mark.parametrize(
     ("options", "advice"),
     [
         ({}, "LIBCLOUD_PROVIDERS"),
@@ -100,6 +153,16 @@ def test_misconfiguration_is_told_at_the_first_use(options, advice):
     with pytest.raises(ImproperlyConfigured, match=advice) as error:
         storage.size("a.txt")
     assert "SECRET" not in str(error.value)
+
+
+def test_container_is_made_by_the_driver(tmp_path):
+    # The recipe of older documentation.
+    storage = LibCloudStorage(type="LOCAL", user=str(tmp_path), bucket="media")
+    with pytest.raises(ImproperlyConfigured, match="create the container 'media'"):
+        storage.exists("a.txt")
+    storage.driver.create_container("media")
+    assert not storage.exists("a.txt")
+    assert storage.save("a.txt", ContentFile(b"x")) == "a.txt"
 
 
 # On a directory

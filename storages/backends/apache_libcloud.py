@@ -20,7 +20,17 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.dateparse import parse_datetime
 
 from storages import process
-from storages.backends.libcloud_drivers import BLOCK, LOCAL, Drivers, driver_class, make_driver, overrides
+from storages.backends.libcloud_drivers import (
+    B2,
+    BLOCK,
+    GONE_TYPES,
+    LOCAL,
+    RENAMED_TYPES,
+    Drivers,
+    driver_class,
+    make_driver,
+    overrides,
+)
 from storages.base import BaseStorage
 from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
 from storages.files import StorageFile
@@ -39,9 +49,7 @@ LONGEST_EXPIRE = 7 * 24 * 3600  # seconds, of a SigV4 signature
 
 # Its driver signs neither the length of an empty file nor a URL with quoting in it as Azure does.
 AZURE = "azure_blobs"
-# Its objects have ids, which only a request tells; and its driver holds a streamed upload in memory.
-B2 = "backblaze_b2"
-# Objects of which nothing comes along with the bytes, so they are asked for first.
+# Nothing comes along with the bytes of their objects, so those are asked for first; B2's have ids besides.
 TOLD = (B2, LOCAL)
 
 _Kind = type[Exception]  # where ``type`` is an option
@@ -200,12 +208,14 @@ class LibCloudStorage(BaseStorage):
                 f"{type(self).__name__}: give the options 'type' and 'bucket', or an entry {self.provider_name!r} of "
                 "the Django setting LIBCLOUD_PROVIDERS that has them"
             )
-        name = self.type.rpartition(".")[2]
-        constant = getattr(libcloud_types.Provider, name.upper(), name.lower())
-        if constant not in libcloud_providers.DRIVERS:
+        name = self.type.rpartition(".")[2].upper()
+        name = RENAMED_TYPES.get(name, name)
+        constant = getattr(libcloud_types.Provider, name, name.lower())
+        if name in GONE_TYPES or constant not in libcloud_providers.DRIVERS:
             known = [name.upper() for name in libcloud_providers.DRIVERS]
+            advice = f": {GONE_TYPES[name]}" if name in GONE_TYPES else nearest(name, known)
             raise ImproperlyConfigured(
-                f"{type(self).__name__}: Libcloud has no driver for 'type' {self.type!r}{nearest(name.upper(), known)}"
+                f"{type(self).__name__}: Libcloud has no driver for 'type' {self.type!r}{advice}"
             )
         return constant
 
@@ -217,7 +227,7 @@ class LibCloudStorage(BaseStorage):
             ranges=overrides(cls, "download_object_range_as_stream"),
             signs=_signed_methods(constant, cls),
             create_only=known_to_refuse if self.create_only is None else self.create_only,
-            streams=constant != B2,
+            streams=constant != B2,  # its driver holds such an upload in memory
             local=constant == LOCAL,
         )
 

@@ -25,7 +25,30 @@ libcloud_providers = OptionalModule("libcloud.storage.providers", "libcloud")
 libcloud_types = OptionalModule("libcloud.storage.types", "libcloud")
 
 BLOCK = 1024**2  # bytes of a streamed upload at a time
+B2 = "backblaze_b2"
 LOCAL = "local"
+# Their drivers log in over connections of their own, which take their timeout from an argument of the driver.
+LOGGING_IN = (B2, "google_storage")
+
+# Types of older settings and documentation: hosts that were given for types, constants that Libcloud gave up.
+RENAMED_TYPES = {
+    "CLOUDFILES_SWIFT": "OPENSTACK_SWIFT",
+    "S3_AP_NORTHEAST_HOST": "S3_AP_NORTHEAST",
+    "S3_AP_SOUTHEAST_HOST": "S3_AP_SOUTHEAST",
+    "S3_EU_WEST_HOST": "S3_EU_WEST",
+    "S3_US_STANDARD": "S3",
+    "S3_US_STANDARD_HOST": "S3",
+    "S3_US_WEST_HOST": "S3_US_WEST",
+    "S3_US_WEST_OREGON_HOST": "S3_US_WEST_OREGON",
+}
+GONE_TYPES = {
+    **dict.fromkeys(("CLOUDFILES_US", "CLOUDFIULES_US"), "it is 'CLOUDFILES' with the 'region' 'ord' or 'dfw' now"),
+    **dict.fromkeys(("CLOUDFILES_UK", "CLOUDFIULES_UK"), "it is 'CLOUDFILES' with the 'region' 'lon' now"),
+    **dict.fromkeys(("NIMBUS", "NINEFOLD"), "that service was shut down"),
+    "ATMOS": "Libcloud gave it up",
+    "DUMMY": "it would store nothing",
+    "S3_EU_WEST3": "it is 'S3' with the 'region' 'eu-west-3'",
+}
 
 _BUSY = (429, 503)
 _PAUSES = (0.5, 1, 2, 4)  # seconds before the next try
@@ -81,6 +104,8 @@ def make_driver(
 ) -> Any:
     """Return a new driver that sends by ``transports``, and adds what they lack. Raises ImproperlyConfigured."""
     options = {name: value for name, value in arguments.items() if name not in ("user", "key")}
+    if constant in LOGGING_IN:
+        options.setdefault("timeout", timeouts[1])
     try:
         driver = driver_class(constant)(arguments.get("user"), arguments.get("key"), **options)
     except (libcloud_types.LibcloudError, ImportError, TypeError, ValueError) as error:
