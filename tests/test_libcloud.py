@@ -536,6 +536,15 @@ def test_signed_url_is_of_its_method():
         storage.url("a.txt", http_method="HEAD")
 
 
+def test_session_token_that_a_signed_url_would_lack_is_refused():
+    storage = LibCloudStorage(
+        type="S3", user="AKID", key="SECRET", bucket="media", driver_options={"token": "SESSION-TOKEN"}
+    )
+    with pytest.raises(ValueError, match="S3Storage") as error:
+        storage.url("a.txt")
+    assert "SESSION-TOKEN" not in str(error.value)
+
+
 def test_signature_that_would_lose_a_parameter_is_refused():
     storage = LibCloudStorage(type="S3", user="AKID", key="SECRET", bucket="media")
     with pytest.raises(ValueError, match="response-content-type"):

@@ -30,6 +30,7 @@ from storages.backends.libcloud_drivers import (
     driver_class,
     make_driver,
     overrides,
+    signed_url,
 )
 from storages.base import BaseStorage
 from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
@@ -338,7 +339,9 @@ class LibCloudStorage(BaseStorage):
             raise ValueError(f"Libcloud's signature of {key!r} is one that Azure refuses; AzureStorage has a right one")
         hours = (seconds + 0.5) / 3600  # from which the drivers cut whole seconds
         with self._drivers.one() as driver:
-            return driver.get_object_cdn_url(self._object(driver, key), ex_expiry=hours, ex_method=method)
+            if getattr(driver, "token", None):
+                raise ValueError("Libcloud leaves the session token out of signed URLs; S3Storage does not")
+            return signed_url(driver, self._object(driver, key), ex_expiry=hours, ex_method=method)
 
     def _public_url(self, key: str, parameters: Mapping[str, Any]) -> str:
         start = self.base_url or self._derived("container url", self._container_url)

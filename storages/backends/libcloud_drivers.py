@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import functools
 import os
@@ -22,6 +23,7 @@ from storages.optional import OptionalModule
 libcloud_base = OptionalModule("libcloud.storage.base", "libcloud")
 libcloud_local = OptionalModule("libcloud.storage.drivers.local", "libcloud")
 libcloud_providers = OptionalModule("libcloud.storage.providers", "libcloud")
+libcloud_s3 = OptionalModule("libcloud.storage.drivers.s3", "libcloud")
 libcloud_types = OptionalModule("libcloud.storage.types", "libcloud")
 
 BLOCK = 1024**2  # bytes of a streamed upload at a time
@@ -84,10 +86,10 @@ class Drivers:
     @contextlib.contextmanager
     def one(self) -> Iterator[Any]:
         """Give a driver to this thread for a while: an idle one, which is logged in, or a new one."""
-        try:
+        driver = None
+        with contextlib.suppress(IndexError):  # two threads may see the last one
             driver = self._idle.pop()
-        except IndexError:
-            driver = self._new()
+        driver = driver or self._new()
         try:
             yield driver
         finally:
@@ -196,6 +198,18 @@ def driver_class(constant: str) -> Any:
         return libcloud_base.Container(container_name, self.known_containers[container_name], self)
 
     return type(base.__name__, (base,), {"get_container": get_container, "known_containers": {}})
+
+
+def signed_url(driver: Any, found: Any, **options: Any) -> str:
+    """Return a URL that the driver signs; those of S3 forget that the port belongs to the host."""
+    connection = driver.connection
+    if not isinstance(connection, libcloud_s3.S3SignatureV4Connection) or connection.port in (80, 443):
+        return driver.get_object_cdn_url(found, **options)
+    host = f"{connection.host}:{connection.port}"
+    signer = copy.copy(driver)
+    signer.connection = copy.copy(connection)
+    signer.connection.host = host
+    return signer.get_object_cdn_url(found, **options).replace(f"{host}:{connection.port}", host, 1)
 
 
 def overrides(cls: Any, method: str) -> bool:
