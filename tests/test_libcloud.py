@@ -22,6 +22,7 @@ from django.test import override_settings
 from storages.backends.apache_libcloud import LibCloudStorage
 from storages.backends.libcloud_drivers import MOST_IDLE, Drivers
 from storages.testing.sources import BrokenPipe, SourceError
+from tests.servers.dropbox import FakeDropbox
 from tests.servers.process import HOST
 
 # Libcloud calls it for each request.
@@ -494,6 +495,16 @@ def test_refusal_without_a_reason_does_not_pass_for_a_missing_object():
         finally:
             server.shutdown()
     assert not isinstance(error.value, FileNotFoundError)
+
+
+def test_certificate_counts_only_if_libcloud_knows_its_authority(monkeypatch):
+    with FakeDropbox() as tls:  # any server with a certificate of its own
+        options = {"type": "MINIO", "user": "AKID", "bucket": "media", "host": HOST, "port": tls.port}
+        with pytest.raises(ConnectionError, match="certificate verify failed"):
+            LibCloudStorage(key="SECRET", **options).exists("a.txt")
+        monkeypatch.setattr("libcloud.security.CA_CERTS_PATH", str(tls.certificate))
+        with pytest.raises(ConnectionError, match="closed connection without response"):  # it knows no HEAD
+            LibCloudStorage(key="ANOTHER", **options).exists("a.txt")
 
 
 # URLs

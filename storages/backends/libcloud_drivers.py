@@ -87,7 +87,7 @@ class Drivers:
     def one(self) -> Iterator[Any]:
         """Give a driver to this thread for a while: an idle one, which is logged in, or a new one."""
         driver = None
-        with contextlib.suppress(IndexError):  # two threads may see the last one
+        with contextlib.suppress(IndexError):
             driver = self._idle.pop()
         driver = driver or self._new()
         try:
