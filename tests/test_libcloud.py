@@ -346,6 +346,19 @@ def test_threads_one_after_another_use_one_connection(remote, wire):
     assert (len(seen), seen.connections) == (10, 0)
 
 
+@pytest.mark.parametrize(
+    ("name", "start", "result"),
+    [("missing.txt", 0, pytest.raises(FileNotFoundError)), ("a.txt", 100, contextlib.nullcontext())],
+)
+def test_refused_download_gives_its_connection_back(remote, wire, name, start, result):
+    remote.save("a.txt", ContentFile(b"content"))
+    with wire.counting() as seen:
+        for _ in range(5):
+            with result, remote.open_range(name, start, 200) as body:
+                assert body.read() == b""
+    assert (seen.methods, seen.connections) == (["GET"] * 5, 0)
+
+
 def test_connections_of_many_readers_are_used_again(remote, wire):
     remote.save("a.txt", ContentFile(b"content"))
     opened = []

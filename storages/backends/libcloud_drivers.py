@@ -154,7 +154,9 @@ class _Transport:
             request.headers["Content-Length"] = "0"
             request.body = None
         answer = self._send(request, {**options, "timeout": self._timeouts})
-        if options.get("stream"):
+        if options.get("stream") and not answer.ok:
+            answer.content  # noqa: B018 -- nobody else reads it, and then the connection is lost
+        elif options.get("stream"):
             # An object that is stored compressed comes as stored: its size and its ranges are those.
             answer.raw.headers.pop("Content-Encoding", None)
         return answer
