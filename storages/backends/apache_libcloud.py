@@ -19,7 +19,7 @@ from urllib.parse import quote
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.dateparse import parse_datetime
 
-from storages import process
+from storages import process, usual
 from storages.backends.libcloud_drivers import (
     B2,
     BLOCK,
@@ -34,8 +34,9 @@ from storages.backends.libcloud_drivers import (
 )
 from storages.base import BaseStorage
 from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
+from storages.errors import REQUESTS_MEANINGS, STATUS_MEANINGS, meaning_by_name
 from storages.files import StorageFile
-from storages.mixin import with_query
+from storages.mixin import quoted, with_query
 from storages.optional import OptionalModule
 from storages.settings import Setting, nearest
 from storages.streams import ChunkReader, read_chunks
@@ -55,22 +56,14 @@ TOLD = (B2, LOCAL)
 
 _Kind = type[Exception]  # where ``type`` is an option
 
-# Status of an answer to what it means; Libcloud's errors hold it, some in their message only.
-_MEANINGS: dict[int, type[Exception]] = {
-    401: PermissionError,
-    403: PermissionError,
-    404: FileNotFoundError,
-    412: FileExistsError,
-}
+# Libcloud's errors hold the status of the answer, some in their message only.
 _STATUS = re.compile(r"[Ss]tatus.code\W+(\d{3})\b")
 
-# Errors of Libcloud and requests, by name so that none is imported for it.
-_MEANINGS_BY_NAME: dict[str, type[Exception]] = {
+# Errors of Libcloud and below it.
+_CLIENT_MEANINGS: dict[str, type[Exception]] = {
+    **REQUESTS_MEANINGS,
     **dict.fromkeys(("ObjectDoesNotExistError", "ObjectError"), FileNotFoundError),
     **dict.fromkeys(("ContainerDoesNotExistError", "InvalidContainerNameError"), ImproperlyConfigured),
-    **dict.fromkeys(("ConnectionError", "ConnectTimeout", "ProxyError", "SSLError"), ConnectionError),
-    **dict.fromkeys(("ChunkedEncodingError", "IncompleteRead", "ProtocolError"), ConnectionError),
-    **dict.fromkeys(("ReadTimeout", "ReadTimeoutError"), TimeoutError),
 }
 
 
@@ -107,15 +100,9 @@ class LibCloudStorage(BaseStorage):
     port = Setting(type=int, help="Port of the service, where it is not that of HTTPS.")
     secure = Setting(None, type=bool, help="Whether requests go over TLS; None: as the driver has it, which is yes.")
     driver_options = Setting({}, type=dict, help="Further arguments of the driver's constructor.")
-    location = Setting(
-        "", names=("LIBCLOUD_LOCATION",), role="location", help="Prefix of all keys, without a leading slash."
-    )
-    file_overwrite = Setting(
-        False,
-        names=("LIBCLOUD_FILE_OVERWRITE",),
-        type=bool,
-        role="overwrite",
-        help="Whether a file replaces one of the same name. False: it gets a free name.",
+    location = usual.LOCATION.named("LIBCLOUD_LOCATION")
+    file_overwrite = usual.OVERWRITE.named(
+        "LIBCLOUD_FILE_OVERWRITE", help="Whether a file replaces one of the same name. False: it gets a free name."
     )
     create_only = Setting(
         None,
@@ -124,42 +111,25 @@ class LibCloudStorage(BaseStorage):
         help="Whether the service honours If-None-Match on PUT, so that two savers never get one name. None: Amazon "
         "and LOCAL do, others are asked first whether the name is free.",
     )
-    object_parameters = Setting(
-        {},
-        names=("LIBCLOUD_OBJECT_PARAMETERS",),
-        type=(dict, callable),
-        role="object_parameters",
+    object_parameters = usual.OBJECT_PARAMETERS.named(
+        "LIBCLOUD_OBJECT_PARAMETERS",
         help="What Libcloud calls extra (content_type, meta_data, acl), and headers, for every object; or a callable "
         "of key and content that returns it.",
     )
     base_url = Setting(
         names=("LIBCLOUD_BASE_URL",), help="Start of all URLs: of a CDN, or a web server over the container."
     )
-    querystring_expire = Setting(
-        24 * 3600,
-        names=("LIBCLOUD_QUERYSTRING_EXPIRE",),
-        type=(int, datetime.timedelta),
-        role="expire",
-        least=1,
-        help="Life of a signed URL in seconds, at most 604800.",
-    )
-    connect_timeout = Setting(
-        5, names=("LIBCLOUD_CONNECT_TIMEOUT",), type=(int, float), least=0.001, help="Seconds for a connection."
-    )
-    read_timeout = Setting(
-        30,
-        names=("LIBCLOUD_READ_TIMEOUT",),
-        type=(int, float),
-        least=0.001,
-        help="Seconds without a byte before a request has failed.",
-    )
+    querystring_expire = usual.QUERYSTRING_EXPIRE.named("LIBCLOUD_QUERYSTRING_EXPIRE", default=24 * 3600)
+    connect_timeout = usual.CONNECT_TIMEOUT.named("LIBCLOUD_CONNECT_TIMEOUT")
+    read_timeout = usual.READ_TIMEOUT.named("LIBCLOUD_READ_TIMEOUT")
 
     sdk = libcloud
     file_class = LibCloudFile
 
-    def __init__(self, provider_name: str | None = None, option: Any = None, **options: Any):
-        given = {"provider_name": provider_name, "option": option}
-        super().__init__(**{name: value for name, value in given.items() if value is not None}, **options)
+    positional = ("provider_name", "option")
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
         self._use_provider()
 
     @property
@@ -313,7 +283,7 @@ class LibCloudStorage(BaseStorage):
 
     def _classify(self, error: BaseException) -> _Kind | None:
         status = _status_of(error)
-        return _MEANINGS.get(status) if status else _MEANINGS_BY_NAME.get(type(error).__name__)
+        return STATUS_MEANINGS.get(status) if status else meaning_by_name(error, _CLIENT_MEANINGS)
 
     def _advise(self, error: Any, kind: _Kind) -> str:
         if kind is FileNotFoundError:
@@ -345,7 +315,7 @@ class LibCloudStorage(BaseStorage):
 
     def _public_url(self, key: str, parameters: Mapping[str, Any]) -> str:
         start = self.base_url or self._derived("container url", self._container_url)
-        return with_query(f"{start.rstrip('/')}/{quote(key, safe='/~')}", parameters)
+        return with_query(f"{start.rstrip('/')}/{quoted(key)}", parameters)
 
     def _container_url(self) -> str:
         """Return the address of the container; one request where the service keeps it to itself."""

@@ -18,17 +18,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import wait
 from typing import Any, Generic, Protocol, TypeVar
-from urllib.parse import quote
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
 from storages import process
 from storages.contract import Capabilities, Entry, Stat, WriteOptions
-from storages.mixin import with_query
+from storages.mixin import quoted, with_query
 from storages.settings import Setting
 from storages.streams import read_chunks
 
+CONNECTIONS = Setting(
+    4, type=int, least=1, help="Connections that a process keeps for its threads; servers limit them."
+)
 CHUNK = 256 * 1024  # bytes handed to a connection at a time
 
 # Seconds that a thread waits for a connection of another one before the pool grows beyond its limit: whoever holds
@@ -244,26 +246,6 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def connect_timeout_option(name: str, default: int, extent: str) -> Setting:
-    """Return the option for the seconds that a new session may take; ``name`` is its Django setting."""
-    return _seconds(name, default, f"Seconds for a connection, {extent}.")
-
-
-def read_timeout_option(name: str, default: int = 30) -> Setting:
-    """Return the option for the seconds that a server may be silent."""
-    return _seconds(name, default, "Seconds without a byte before a request has failed.")
-
-
-def _seconds(name: str, default: int, told: str) -> Setting:
-    return Setting(default, names=(name,), type=(int, float), least=0.001, help=told)
-
-
-def connections_option(name: str, default: int = 4) -> Setting:
-    """Return the option for the size of the pool."""
-    told = "Connections that a process keeps for its threads; servers limit them."
-    return Setting(default, names=(name,), type=int, least=1, help=told)
-
-
 def file_server_capabilities(*, accessed_time: bool = False, missing: dict[str, str]) -> Capabilities:
     """Return what storages over a :class:`Connection` can do; ``missing`` are the protocol's own reasons."""
     return Capabilities(
@@ -329,8 +311,8 @@ class FileServerMixin:
 
     def _shared_pool(self) -> Pool[Any]:
         account = self._account()
-        key = (repr(sorted(part.items())) if isinstance(part, dict) else part for part in account)
-        return process.shared((type(account), *key, self.connections), lambda: Pool(account.connect, self.connections))
+        key = (type(account), *account, self.connections)
+        return process.shared(key, lambda: Pool(account.connect, self.connections))
 
     # Hooks
 
@@ -386,7 +368,7 @@ class FileServerMixin:
     def _public_url(self, key: str, parameters: Mapping[str, Any]) -> str:
         if not self.base_url:
             raise ValueError(f"This file is not accessible via a URL: {type(self).__name__} has no 'base_url'")
-        return with_query(f"{self.base_url.rstrip('/')}/{quote(key, safe='/~')}", parameters)
+        return with_query(f"{self.base_url.rstrip('/')}/{quoted(key)}", parameters)
 
     # Unfinished uploads
 

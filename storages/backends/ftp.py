@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from storages import usual
 from storages.backends import connections as sessions
 from storages.backends.connections import FileServerMixin, put_in_place, sibling
 from storages.base import BaseStorage
@@ -110,12 +111,8 @@ class FTPStorage(FileServerMixin, BaseStorage):
         names=("FTP_STORAGE_ENCODING",),
         help="Encoding of names. None: UTF-8 where the server announces it, else latin-1.",
     )
-    allow_overwrite = Setting(
-        False,
-        names=("FTP_ALLOW_OVERWRITE",),
-        type=bool,
-        role="overwrite",
-        help="Whether a file replaces one of the same name. False: it gets a free name.",
+    allow_overwrite = usual.OVERWRITE.named(
+        "FTP_ALLOW_OVERWRITE", help="Whether a file replaces one of the same name. False: it gets a free name."
     )
     verify = Setting(
         True,
@@ -124,9 +121,11 @@ class FTPStorage(FileServerMixin, BaseStorage):
         help="How TLS checks the server: True by the system's authorities, a path by those in that file. False "
         "trusts whoever answers; each connection then logs a warning.",
     )
-    connect_timeout = sessions.connect_timeout_option("FTP_CONNECT_TIMEOUT", 10, "and for each answer of a login")
-    read_timeout = sessions.read_timeout_option("FTP_READ_TIMEOUT")
-    connections = sessions.connections_option("FTP_CONNECTIONS")
+    connect_timeout = usual.CONNECT_TIMEOUT.named(
+        "FTP_CONNECT_TIMEOUT", default=10, help="Seconds for a connection, and for each answer of a login."
+    )
+    read_timeout = usual.READ_TIMEOUT.named("FTP_READ_TIMEOUT")
+    connections = sessions.CONNECTIONS.named("FTP_CONNECTIONS")
 
     capabilities = sessions.file_server_capabilities(
         missing={

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 
-from storages import process
+from storages import process, usual
 from storages.backends import connections as sessions
 from storages.backends.connections import FileServerMixin, put_in_place
 from storages.base import BaseStorage
@@ -138,16 +138,14 @@ class SFTPStorage(FileServerMixin, BaseStorage):
     base_url = Setting(
         names=("SFTP_BASE_URL", "MEDIA_URL"), help="Where a web server shows the directory; url() goes below it."
     )
-    file_overwrite = Setting(
-        False,
-        names=("SFTP_FILE_OVERWRITE",),
-        type=bool,
-        role="overwrite",
-        help="Whether a file replaces one of the same name. False: it gets a free name, without a race.",
+    file_overwrite = usual.OVERWRITE.named("SFTP_FILE_OVERWRITE")
+    connect_timeout = usual.CONNECT_TIMEOUT.named(
+        "SFTP_CONNECT_TIMEOUT", default=15, help="Seconds for a connection, login included."
     )
-    connect_timeout = sessions.connect_timeout_option("SFTP_CONNECT_TIMEOUT", 15, "login included")
-    read_timeout = sessions.read_timeout_option("SFTP_READ_TIMEOUT")
-    connections = sessions.connections_option("SFTP_CONNECTIONS")
+    read_timeout = usual.READ_TIMEOUT.named(
+        "SFTP_READ_TIMEOUT", help="Seconds without an answer before a request has failed."
+    )
+    connections = sessions.CONNECTIONS.named("SFTP_CONNECTIONS")
 
     capabilities = sessions.file_server_capabilities(
         accessed_time=True,
