@@ -60,15 +60,6 @@ class B2Contract(StorageContract):
     manifest_backend = f"{__name__}.{ManifestStorage.__name__}"
     server_cannot = {"C-131": "the native API tells the host of its URLs, and signs them, only when asked"}
 
-    @pytest.mark.contract("C-135")
-    def test_disposition_is_signed_into_the_url(self, storage):
-        value = "attachment; filename*=UTF-8''x%20%E2%82%AC.txt"
-        self.save(storage, "a.txt", b"served")
-        url = storage.url("a.txt", parameters=self.disposition_parameters(value))
-        status, headers, body = self.http(url)
-        assert (status, headers["Content-Disposition"], body) == (200, value, b"served")
-        assert self.http(url.replace("attachment", "inline"))[0] == 401  # which the suite expects to be 403
-
     def make_storage(self, **options):
         given = {
             "realm": self.service.url,
