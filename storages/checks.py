@@ -78,6 +78,9 @@ _FILLERS = {"S3", "STORAGE", "NAME"}
 # Settings that resemble one of ours, but that a project has for other packages.
 _NOT_OURS = {"AWS_REGION"}
 
+# Names of one setting of which both are in use; most others are alternatives that a project may mean to differ.
+_SYNONYMS = (("IPFS_STORAGE_GATEWAY_URL", "IPFS_GATEWAY_API_URL"),)
+
 # S3's names, then Google's.
 _PUBLIC_ACLS = (
     *("public-read", "public-read-write", "authenticated-read"),
@@ -300,6 +303,37 @@ def check_access(app_configs: Any, **kwargs: Any) -> Iterator[CheckMessage]:
             )
 
 
+def check_synonyms(app_configs: Any, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Report settings that mean the same and say different things, of which only the first is read."""
+    read = {name for use in _uses() for setting in use.declared.values() for name in setting.names}
+    for names in _SYNONYMS:
+        given = [name for name in names if name in read and getattr(django_settings, name, None)]
+        if len({str(getattr(django_settings, name)).rstrip("/") for name in given}) > 1:
+            first, *others = given
+            yield Advice(
+                f"{first} and {' and '.join(others)} say different things; {first} is used",
+                f"Keep {first} alone.",
+                id="storages.W008",
+            )
+
+
+def check_audiences(app_configs: Any, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Report storages for different audiences whose files lie in one bucket."""
+    labels: dict[str, dict[str, str]] = {}  # by bucket, by audience
+    for use in _uses():
+        audience = getattr(use.cls, "audience", None)
+        if audience and not use.decides_later:
+            labels.setdefault(_bucket_for(use, audience), {})[audience] = use.label
+    for bucket, by_audience in labels.items():
+        if len(by_audience) > 1:
+            yield Advice(
+                f"{' and '.join(by_audience.values())} share the bucket {bucket!r}: who may see the files of one can "
+                "get those of the others",
+                "Give each a bucket of its own in 'specific_bucket_names'.",
+                id="storages.W009",
+            )
+
+
 CHECKS = (
     check_backends,
     check_options,
@@ -311,6 +345,8 @@ CHECKS = (
     check_installation,
     check_fields,
     check_access,
+    check_synonyms,
+    check_audiences,
 )
 
 
@@ -359,6 +395,19 @@ def _legacy(message: str, label: str | None = None) -> CheckMessage:
 def _is_set(setting: Setting) -> bool:
     in_settings = any(getattr(django_settings, name, None) is not None for name in setting.names)
     return in_settings or any(os.environ.get(name) for name in setting.env)
+
+
+def _bucket_for(use: _Use, audience: str) -> str:
+    """Return the bucket of a storage whose class has options for several audiences in one dictionary."""
+    bucket, own = str(use.declared["bucket"].default), None
+    renamed = use.cls.renamed
+    for layer in (use.declared["opts"].lookup(), use.options.get("opts"), use.options):
+        given = {renamed[name].option if name in renamed else name: value for name, value in (layer or {}).items()}
+        bucket = given.get("bucket") or bucket
+        buckets = given.get("specific_bucket_names") or {}
+        camel_case = audience[0] + audience.title().replace("_", "")[1:]
+        own = buckets.get(audience) or buckets.get(camel_case) or own
+    return own or bucket
 
 
 def _parameters(cls: type) -> set[str]:

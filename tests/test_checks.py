@@ -70,7 +70,7 @@ def test_app_registers_every_check():
     with override_settings(STORAGES={"default": {"BACKEND": S3}, "staticfiles": STATIC}):
         call_command("check", stderr=output)
     assert "storages.W004" in output.getvalue()
-    assert len(CHECKS) == 10
+    assert len(CHECKS) == 12
 
 
 @pytest.mark.parametrize("backend", [S3, "storages.backends.s3boto3.S3Boto3Storage", MEMORY])
@@ -394,6 +394,77 @@ def test_uploads_open_to_strangers_are_reported(options, settings):
 )
 def test_private_uploads_and_public_static_files_are_left_alone(options, alias):
     assert "W007" not in found(options={**DECIDED, **options}, alias=alias)
+
+
+# Settings that contradict each other
+
+IPFS = "storages.backends.ipfs.IPFSStorage"
+GATEWAYS = {"IPFS_STORAGE_GATEWAY_URL": "https://one.example.com/", "IPFS_GATEWAY_API_URL": "https://two.example.com/"}
+
+
+def test_gateways_that_differ_are_reported():
+    message = found(IPFS, {}, **GATEWAYS)["W008"]
+    assert "IPFS_STORAGE_GATEWAY_URL and IPFS_GATEWAY_API_URL say different things" in message
+    assert "Keep IPFS_STORAGE_GATEWAY_URL alone" in message
+
+
+@pytest.mark.parametrize(
+    ("backend", "settings"),
+    [
+        (IPFS, {**GATEWAYS, "IPFS_GATEWAY_API_URL": "https://one.example.com"}),
+        (IPFS, {"IPFS_GATEWAY_API_URL": "https://two.example.com"}),
+        (MEMORY, GATEWAYS),
+    ],
+)
+def test_gateways_that_agree_or_are_not_read_are_left_alone(backend, settings):
+    assert "W008" not in found(backend, {}, **settings)
+
+
+def reported_buckets(config, *kinds, **options):
+    storages = {kind: {"BACKEND": f"storages.backends.b2.{kind}", "OPTIONS": options.get(kind, {})} for kind in kinds}
+    with override_settings(STORAGES={"staticfiles": STATIC, **storages}, BACKBLAZE_CONFIG=config):
+        return [f"{message}" for message in run_checks(tags=["storages"]) if message.id == "storages.W009"]
+
+
+KEY = {"application_key_id": "id", "application_key": SECRET}
+SHARED = [
+    (KEY, {}, "django"),
+    ({**KEY, "bucket": "mine"}, {}, "mine"),
+    ({**KEY, "specificBucketNames": {"public": "open", "staff": "open"}}, {}, "open"),
+    ({**KEY, "bucket": "x"}, {"PublicStorage": {"specific_bucket_names": {"public": None}}}, "x"),
+    ({**KEY, "bucket": "x"}, {"PublicStorage": {"opts": {"specificBucketNames": {"staff": "y"}}}}, "x"),
+]
+
+
+@pytest.mark.parametrize(("config", "options", "bucket"), SHARED)
+def test_audiences_that_share_a_bucket_are_reported(config, options, bucket):
+    (message,) = reported_buckets(config, "PublicStorage", "StaffStorage", **options)
+    assert f"STORAGES['PublicStorage'] and STORAGES['StaffStorage'] share the bucket {bucket!r}" in message
+    assert SECRET not in message
+
+
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        ({**KEY, "specific_bucket_names": {"staff": "theirs"}}, {}),
+        ({**KEY, "specificBucketNames": {"public": "open", "loggedIn": "open"}}, {}),
+        (KEY, {"StaffStorage": {"specificBucketNames": {"staff": "theirs"}}}),
+        (KEY, {"StaffStorage": {"opts": {"specific_bucket_names": {"staff": "theirs"}}}}),
+    ],
+)
+def test_audiences_with_buckets_of_their_own_are_left_alone(config, options):
+    assert reported_buckets(config, "PublicStorage", "StaffStorage", **options) == []
+
+
+def test_one_kind_may_be_there_twice():
+    assert reported_buckets(KEY, "StaffStorage", "B2StaffStorage", "B2Storage") == []
+
+
+def test_bucket_for_users_is_known_in_both_spellings():
+    shared = {**KEY, "specificBucketNames": {"loggedIn": "one", "staff": "one"}}
+    assert len(reported_buckets(shared, "LoggedInStorage", "StaffStorage")) == 1
+    apart = {**KEY, "specificBucketNames": {"loggedIn": "one"}}
+    assert reported_buckets(apart, "LoggedInStorage", "StaffStorage") == []
 
 
 # The installation
