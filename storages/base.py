@@ -49,6 +49,7 @@ class BaseStorage(StorageMixin, Storage):
     ranges_at_once = 16  # ranges on their way at a time in a sequential read
     read_ahead = 32 * MIB  # bytes that a sequential read may hold
     spool_limit = 8 * MIB  # bytes in memory of what can only be written or read whole
+    authority_variable = "REQUESTS_CA_BUNDLE"  # where an SDK over requests finds whom to trust
 
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
         """Return what a migration writes down: the class and its options, without the secret ones."""
@@ -465,7 +466,15 @@ class BaseStorage(StorageMixin, Storage):
         if changed and kind is FileExistsError:
             message = "Another writer changed the object since it was opened; open it again"
             return translated(error, ObjectChanged, message, name)
-        return translated(error, kind, self._advise(error, kind), name)
+        return translated(error, kind, self._advise(error, kind) + self._advise_on_trust(error), name)
+
+    def _advise_on_trust(self, error: BaseException) -> str:
+        """Return what to do where a certificate was refused, which every SDK words as OpenSSL does."""
+        if "CERTIFICATE_VERIFY_FAILED" not in str(error):
+            return ""
+        option = next((name for name, one in self.declared_settings().items() if one.role == "authority"), None)
+        where = self._spelt(option) if option else f"the environment variable {self.authority_variable}"
+        return f". The server did not prove who it is; if it is the right one, name its authority's file in {where}"
 
     # The hooks, which all take a key. One that needs a capability is called only where that is declared.
 

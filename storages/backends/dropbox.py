@@ -102,6 +102,7 @@ class DropboxStorage(BaseStorage):
     )
     ca_certs = Setting(
         names=("DROPBOX_CA_CERTS",),
+        role="authority",
         help="Path of a CA bundle, for a proxy that inspects TLS; that in REQUESTS_CA_BUNDLE wins.",
     )
 

@@ -177,6 +177,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         None,
         names=("AWS_S3_VERIFY",),
         type=(bool, str, os.PathLike),
+        role="authority",
         help="False leaves the certificate unchecked; a path names the CA bundle.",
     )
     checksums = Setting(
