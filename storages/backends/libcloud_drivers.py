@@ -154,6 +154,7 @@ class _Transport:
             request.headers["Content-Length"] = "0"
             request.body = None
         answer = self._send(request, {**options, "timeout": self._timeouts})
+        answer.encoding = "utf-8"  # requests would guess, and names in listings turn Korean
         if options.get("stream") and not answer.ok:
             answer.content  # noqa: B018 -- nobody else reads it, and then the connection is lost
         elif options.get("stream"):
