@@ -71,6 +71,7 @@ OVERRIDES = {
     ("B2Storage", "get_default_settings"): "options come from one dictionary, BACKBLAZE_CONFIG",
     ("LibCloudStorage", "capabilities"): "depends on the driver",
     ("LibCloudStorage", "longest_expire"): "only a signed URL has a life",
+    ("LibCloudStorage", "longest_key"): "depends on the driver",
     ("S3Storage", "capabilities"): "whether it can create only depends on the service",
     ("S3Storage", "get_default_settings"): "subclasses name their own settings for keys in access_key_names",
     ("S3Storage", "longest_expire"): "each kind of signature has its own limit",

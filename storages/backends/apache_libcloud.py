@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import email.utils
+import errno
 import functools
 import inspect
 import io
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
 from django.utils.dateparse import parse_datetime
 
 from storages import process, usual
@@ -48,6 +49,7 @@ libcloud_s3 = OptionalModule("libcloud.storage.drivers.s3", "libcloud")
 libcloud_types = OptionalModule("libcloud.storage.types", "libcloud")
 
 LONGEST_EXPIRE = 7 * 24 * 3600  # seconds, of a SigV4 signature
+LONGEST_KEY = 1024  # bytes, of S3
 
 # Its driver signs neither the length of an empty file nor a URL with quoting in it as Azure does.
 AZURE = "azure_blobs"
@@ -57,6 +59,14 @@ TOLD = (B2, LOCAL)
 _Kind = type[Exception]  # where ``type`` is an option
 
 # Libcloud's errors hold the status of the answer, some in their message only.
+_MEANINGS: dict[int, type[Exception]] = {
+    **STATUS_MEANINGS,
+    400: PermissionError,  # of S3, for what is wrong with a token or a region
+    429: ConnectionError,
+    503: ConnectionError,
+    507: OSError,
+}
+_MEANINGS_OF_ERRNO: dict[int | None, type[Exception]] = {errno.ENAMETOOLONG: SuspiciousFileOperation}  # of LOCAL
 _STATUS = re.compile(r"[Ss]tatus.code\W+(\d{3})\b")
 
 # Errors of Libcloud and below it.
@@ -125,6 +135,7 @@ class LibCloudStorage(BaseStorage):
 
     sdk = libcloud
     file_class = LibCloudFile
+    authority_variable = "SSL_CERT_FILE"
 
     positional = ("provider_name", "option")
 
@@ -145,6 +156,15 @@ class LibCloudStorage(BaseStorage):
     def longest_expire(self) -> int | None:  # type: ignore[override]
         """Return the longest life of a signed URL in seconds."""
         return LONGEST_EXPIRE if self._signs_urls() else None
+
+    @property
+    def longest_key(self) -> int | None:  # type: ignore[override]
+        """Return the longest key in bytes, where the driver's service is known to have a limit."""
+        return self._derived("longest key", self._find_longest_key) if self.type else None
+
+    def _find_longest_key(self) -> int | None:
+        keeps_to_s3 = issubclass(driver_class(self._constant()), libcloud_s3.BaseS3StorageDriver)
+        return LONGEST_KEY if keeps_to_s3 else None
 
     # Drivers
 
@@ -168,6 +188,11 @@ class LibCloudStorage(BaseStorage):
     def _shared_drivers(self) -> Drivers:
         constant, timeouts = self._constant(), (self.connect_timeout, self.read_timeout)
         arguments = {name: value for name, value in self.provider.items() if name not in ("type", "bucket")}
+        if arguments.get("user") and not arguments.keys() & {"key", "secret"} and constant != LOCAL:
+            raise ImproperlyConfigured(
+                f"{type(self).__name__}: 'user' is given without its 'key': set that too, in OPTIONS or in the Django "
+                "setting LIBCLOUD_PROVIDERS"
+            )
         make = functools.partial(make_driver, constant, arguments, timeouts)
         key = ("libcloud", constant, repr(sorted(arguments.items())), *timeouts)
         return process.shared(key, lambda: Drivers(make))
@@ -259,7 +284,12 @@ class LibCloudStorage(BaseStorage):
 
     def _delete(self, key: str) -> None:
         with self._drivers.one() as driver:
-            if not driver.delete_object(self._object(driver, key)):
+            try:
+                deleted = driver.delete_object(self._object(driver, key))
+            except (libcloud_types.ObjectDoesNotExistError, FileNotFoundError):
+                driver.get_container(self.bucket)  # a missing one would pass for a missing object
+                raise
+            if not deleted:
                 raise libcloud_types.LibcloudError("The service did not delete the object", driver)
 
     def _list(self, prefix: str) -> Iterator[Entry]:
@@ -283,18 +313,29 @@ class LibCloudStorage(BaseStorage):
 
     def _classify(self, error: BaseException) -> _Kind | None:
         status = _status_of(error)
-        return STATUS_MEANINGS.get(status) if status else meaning_by_name(error, _CLIENT_MEANINGS)
+        if not status and isinstance(error, OSError) and error.errno in _MEANINGS_OF_ERRNO:
+            return _MEANINGS_OF_ERRNO[error.errno]
+        return _MEANINGS.get(status) if status else meaning_by_name(error, _CLIENT_MEANINGS)
 
     def _advise(self, error: Any, kind: _Kind) -> str:
         if kind is FileNotFoundError:
             return f"There is no such object in the container {self.bucket!r}"
         if kind is FileExistsError:
             return f"There is such an object already in the container {self.bucket!r}"
-        said = f"{type(self).__name__}: {error}"
         if kind is ImproperlyConfigured:
-            return f"{said}: create the container {self.bucket!r}, or correct 'bucket'"
+            said = getattr(error, "value", None) or "there is no such container"
+            return f"{type(self).__name__}: {said}: create the container {self.bucket!r}, or correct 'bucket'"
+        if isinstance(error, OSError) and error.errno in _MEANINGS_OF_ERRNO:
+            return f"{type(self).__name__}: {error.strerror}; shorten it"
+        status, said = _status_of(error), f"{type(self).__name__}: {_reason(error)}"
+        if status == 400:
+            return f"{said}. A token among the options may have expired, or 'region' may be wrong"
         if kind is PermissionError:
             return f"{said}. Check 'user' and 'key', and what the account may do with the container {self.bucket!r}"
+        if kind is OSError:
+            return f"{said}. There is no room left for the container {self.bucket!r}: remove something"
+        if status:
+            return f"{said}. The service is too busy: try again later, or ask less of it"
         return f"{said}. Check 'host' and 'port', the network and the service"
 
     # URLs
@@ -467,4 +508,21 @@ def _status_of(error: BaseException) -> int | None:
         return None
     known = getattr(error, "http_code", None) or getattr(error, "code", None)
     found = _STATUS.search(str(error))
-    return known or (int(found[1]) if found else None)
+    if known or found:
+        return known or int(found[1])  # type: ignore[index]
+    return None if type(error).__name__ in _MEANINGS_BY_NAME else _last_refusal(error)
+
+
+def _last_refusal(error: Any) -> int | None:
+    """Return the status with which the service refused the last request: some errors are guesses at what it means."""
+    connection = getattr(getattr(error, "driver", None), "connection", None)
+    answer = getattr(getattr(connection, "connection", None), "response", None)
+    status = getattr(answer, "status_code", 0)
+    return status if status >= 400 else None
+
+
+def _reason(error: Any) -> str:
+    """Return what an error says, without the driver that Libcloud puts before it."""
+    if isinstance(error, libcloud_types.ObjectHashMismatchError):  # of an answer that has no hash
+        return "The service did not store the object"
+    return str(getattr(error, "value", error)) or "the service refuses it"
