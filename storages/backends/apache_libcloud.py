@@ -510,7 +510,7 @@ def _status_of(error: BaseException) -> int | None:
     found = _STATUS.search(str(error))
     if known or found:
         return known or int(found[1])  # type: ignore[index]
-    return None if type(error).__name__ in _MEANINGS_BY_NAME else _last_refusal(error)
+    return None if meaning_by_name(error, _CLIENT_MEANINGS) else _last_refusal(error)
 
 
 def _last_refusal(error: Any) -> int | None:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
 
 from storages import usual
 from storages.backends import connections as sessions
@@ -199,16 +199,14 @@ class FTPStorage(FileServerMixin, BaseStorage):
         if isinstance(error, (EOFError, ftplib.Error)) and not isinstance(error, FTPStorageException):
             return ConnectionError
         if isinstance(error, FTPStorageException) and not isinstance(error, OSError):
-            return _MEANINGS.get(_code(error))
+            return _MEANINGS_IN_WORDS.get(str(error)[4:].strip(". ").lower()) or _MEANINGS.get(_code(error))
         return FileExistsError if isinstance(error, FileExistsError) else None
 
     def _advise(self, error: BaseException, kind: type[Exception]) -> str:
         if kind is FileExistsError:
             return "There is such a file already on the server"
         said = f"{type(self).__name__}: {str(error) or 'the server ended the session'}"
-        if kind is PermissionError:
-            return f"{said}. The account lacks the permission, on the file or on its directory"
-        return f"{said}. Check 'location' (FTP_STORAGE_LOCATION), the network and the server"
+        return f"{said}. {_ADVICE.get(kind, _CHECK)}"
 
 
 _MEANINGS: dict[str, type[Exception]] = {
@@ -219,6 +217,18 @@ _MEANINGS: dict[str, type[Exception]] = {
     "532": PermissionError,
     "550": PermissionError,
     "553": PermissionError,
+    "452": OSError,
+    "552": OSError,
+}
+
+_MEANINGS_IN_WORDS: dict[str, type[Exception]] = {"file name too long": SuspiciousFileOperation}
+
+_LACKING = "The account lacks the permission, on the file or on its directory"
+_CHECK = "Check 'location' (FTP_STORAGE_LOCATION), the network and the server"
+_ADVICE: dict[type[Exception], str] = {
+    PermissionError: _LACKING,
+    OSError: "There is no room left on the server, or in the account's quota: remove something",
+    SuspiciousFileOperation: "Shorten the name",
 }
 
 
@@ -258,10 +268,12 @@ class _Account(NamedTuple):
                 ) from error
             if isinstance(error, (OSError, EOFError, ftplib.Error)):
                 said = str(error) or "it ended the session"
+                advice = _CHECK
+                if _code(error) == "421":
+                    advice = "It may have enough of them: lower 'connections' (FTP_CONNECTIONS), or let it take more"
                 raise Unreachable(
                     errno.ECONNREFUSED,
-                    f"No session with {self.host}:{self.port}: {said}. Check 'location' (FTP_STORAGE_LOCATION), the "
-                    f"network and the server{self._other_scheme(error)}",
+                    f"No session with {self.host}:{self.port}: {said}. {advice}{self._other_scheme(error)}",
                 ) from error
             raise
 
@@ -411,7 +423,7 @@ class _Session:
             if _code(error) not in ("450", "501", "550"):
                 raise
             if _DENIED.search(str(error)):
-                raise Refused(errno.EACCES, f"The server refuses to list ({error})", path) from error
+                raise Refused(errno.EACCES, f"The server refuses to list ({error}). {_LACKING}", path) from error
             return self._entries_without_flag(path)
         return [entry for line in lines if (entry := self._entry(path, line))]
 
@@ -463,7 +475,7 @@ class _Session:
                     self.client.voidcmd(f"RMD {path}")
                     return
                 raise Missing(errno.ENOENT, "This is a directory", path) from None
-            raise Refused(errno.EACCES, f"The server refuses to delete ({error})", path) from error
+            raise Refused(errno.EACCES, f"The server refuses to delete ({error}). {_LACKING}", path) from error
 
     def make_directory(self, path: str) -> None:
         for _ in range(3):
@@ -481,7 +493,8 @@ class _Session:
             if self._kind(posixpath.dirname(path)) != "dir":
                 raise Missing(errno.ENOENT, "The directory above is missing", path) from refusal
             # What stood in the way may have gone since, or what was missing may have come.
-        raise Refused(errno.EACCES, f"The server refuses to make a directory ({refusal})", path) from refusal
+        said = f"The server refuses to make a directory ({refusal}). {_LACKING}"
+        raise Refused(errno.EACCES, said, path) from refusal
 
     # Commands
 
@@ -511,7 +524,7 @@ class _Session:
 
     def _meaning(self, error: FTPStorageException, path: str) -> FTPStorageException:
         if _DENIED.search(str(error)):
-            return Refused(errno.EACCES, f"The server refuses access ({error})", path)
+            return Refused(errno.EACCES, f"The server refuses access ({error}). {_LACKING}", path)
         return Missing(errno.ENOENT, "There is no such file on the server", path)
 
     def _look(self, path: str) -> tuple[str, Stat]:
