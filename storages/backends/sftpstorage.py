@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
 
 from storages import process, usual
 from storages.backends import connections as sessions
@@ -59,6 +59,12 @@ _MEANINGS: dict[str, type[Exception]] = {
     "SSHException": ConnectionError,
     "EOFError": ConnectionError,
     **{kind.__name__: kind for kind in (ConnectionError, FileNotFoundError, FileExistsError, PermissionError)},
+}
+
+# The protocol's refusals without a reason, to what OpenSSH means by them and what to do.
+_STATUSES: dict[str, tuple[type[Exception], str]] = {
+    "Failure": (OSError, "the server does not say why; its disk may be full, or the account's quota used up"),
+    "Bad message": (SuspiciousFileOperation, "the server cannot have such a name; shorten it"),
 }
 
 # What paramiko says, in a general class, when the last key that it tried or had was none for the account.
@@ -210,6 +216,8 @@ class SFTPStorage(FileServerMixin, BaseStorage):
             return None
         if _is_refusal(error):
             return PermissionError
+        if isinstance(error, OSError) and str(error) in _STATUSES:
+            return _STATUSES[str(error)][0]
         if isinstance(error, OSError) and str(error) == "Socket is closed":
             return ConnectionError
         return next((_MEANINGS[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _MEANINGS), None)
@@ -223,7 +231,11 @@ class SFTPStorage(FileServerMixin, BaseStorage):
                 "(SFTP_HOST_FINGERPRINT) or the file of known hosts"
             )
         if kind is PermissionError and isinstance(error, paramiko.SSHException):
-            return f"{said} Check the user and the key or password in 'params' (SFTP_STORAGE_PARAMS)"
+            return f"{said.rstrip('.')}. Check the user and the key or password in 'params' (SFTP_STORAGE_PARAMS)"
+        if str(error) in _STATUSES:
+            return f"{said}: {_STATUSES[str(error)][1]}"
+        if "protocol banner" in said:  # OpenSSH hangs up where too many are logging in
+            said += ": the server may take no more logins at a time (MaxStartups); lower 'connections'"
         if kind is ConnectionError:
             return f"{said}. Check 'host' (SFTP_STORAGE_HOST), the network and the server"
         if kind is PermissionError:
