@@ -42,6 +42,7 @@ _CID = re.compile("Qm[1-9A-HJ-NP-Za-km-z]{44}|b[a-z2-7]{50,}|z[1-9A-HJ-NP-Za-km-
 _MISSING = re.compile(
     "not pinned|pinned indirectly|not found|could not find|no link named|timed out|deadline exceeded", re.IGNORECASE
 )
+_FULL = re.compile("no space left|quota", re.IGNORECASE)
 _MEANINGS: dict[int, type[Exception]] = {
     401: PermissionError,
     403: PermissionError,
@@ -73,7 +74,9 @@ class IPFSStorage(BaseStorage):
         {}, names=("IPFS_STORAGE_HEADERS",), type=dict, secret=True, help="More headers for requests to the API."
     )
     ca_certs = Setting(
-        names=("IPFS_STORAGE_CA_CERTS",), help="File of the certificates to trust instead of the system's."
+        names=("IPFS_STORAGE_CA_CERTS",),
+        role="authority",
+        help="File of the certificates to trust instead of the system's.",
     )
     cid_version = Setting(
         0, names=("IPFS_STORAGE_CID_VERSION",), type=int, choices=(0, 1), help="Version of the CIDs of new files."
@@ -225,6 +228,8 @@ class IPFSStorage(BaseStorage):
 
     def _classify(self, error: BaseException) -> type[Exception] | None:
         if isinstance(error, RPCError):
+            if error.status == 500 and _FULL.search(error.message):
+                return OSError
             missing = error.status == 500 and _MISSING.search(error.message)
             return FileNotFoundError if missing else _MEANINGS.get(error.status)
         if type(error).__module__.partition(".")[0] != "urllib3":
@@ -235,6 +240,8 @@ class IPFSStorage(BaseStorage):
         said = f"{type(self).__name__}: {redacted(str(error))}"
         if kind is FileNotFoundError:
             return f"{said}. The node has no such file"
+        if kind is OSError:
+            return f"{said}. There is no room left at the node: unpin something and collect garbage, or add a disk"
         if kind is PermissionError:
             return f"{said}. Correct {self._spelt('auth')}, and what the node's API.Authorizations allow"
         if kind is ImproperlyConfigured:
@@ -301,6 +308,10 @@ class IPFSStorage(BaseStorage):
             auth = (unquote(parts.username), unquote(parts.password or ""))
         if isinstance(auth, str):
             headers["Authorization"] = f"Bearer {auth}"
+        elif auth and len(auth) != 2:
+            raise ImproperlyConfigured(
+                f"{type(self).__name__}: {self._spelt('auth')} is a token, or a pair of user and password"
+            )
         elif auth:
             headers.update(_basic(*auth))
         path = parts.path.strip("/") or "api/v0"
