@@ -12,6 +12,7 @@ STATUS_MEANINGS: dict[int, type[Exception]] = {
     403: PermissionError,
     404: FileNotFoundError,
     412: FileExistsError,
+    507: OSError,  # no room left
 }
 
 # Errors of requests and of urllib3 below it, for meaning_by_name().

@@ -64,7 +64,6 @@ _MEANINGS: dict[int, type[Exception]] = {
     400: PermissionError,  # of S3, for what is wrong with a token or a region
     429: ConnectionError,
     503: ConnectionError,
-    507: OSError,
 }
 _MEANINGS_OF_ERRNO: dict[int | None, type[Exception]] = {errno.ENAMETOOLONG: SuspiciousFileOperation}  # of LOCAL
 _STATUS = re.compile(r"[Ss]tatus.code\W+(\d{3})\b")

@@ -113,6 +113,8 @@ _REMEDIES = {
         "check that 'account_key' (AZURE_ACCOUNT_KEY) or 'sas_token' (AZURE_SAS_TOKEN) belongs to the account "
         "{account!r} and has not expired, and this machine's clock",
     ),
+    "AuthorizationFailure": "check that the account's network rules let this machine in, and that 'account_key' "
+    "(AZURE_ACCOUNT_KEY) or 'sas_token' (AZURE_SAS_TOKEN) is right and has not expired",
     "AuthorizationPermissionMismatch": "the identity or the SAS token lacks a permission for this; an identity needs "
     "the role Storage Blob Data Contributor",
     "KeyBasedAuthenticationNotPermitted": "the account takes no keys: use 'token_credential' (AZURE_TOKEN_CREDENTIAL)",
@@ -475,6 +477,8 @@ class AzureStorage(BaseStorage):
             return f"There is such an object already in the container {self.azure_container!r}"
         if kind is PermissionError:
             return f"{said} ({code}). The key, the SAS token or the identity may lack the permission for this"
+        if kind is OSError:
+            return f"{said}. There is no room left in the account {self.account_name!r}: remove something"
         if kind in (ConnectionError, TimeoutError):
             return f"{said}. Check {self._spelt('account_name')}, the network and the service"
         return said

@@ -361,6 +361,8 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
         error = _cause(error)
         if isinstance(error, exceptions.GoogleAPICallError):
             kind = STATUS_MEANINGS.get(error.code)
+            if kind is PermissionError and _is_about_quota(error):
+                return OSError
             return ImproperlyConfigured if kind is FileNotFoundError and _is_about_bucket(error) else kind
         kind = meaning_by_name(error, _CLIENT_MEANINGS)
         if kind is ConnectionError and "signBlob" in str(error):
@@ -378,6 +380,8 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
             return f"There is no such object in the bucket {self.bucket_name!r}"
         if kind is FileExistsError:
             return f"There is such an object already in the bucket {self.bucket_name!r}"
+        if kind is OSError:
+            return f"{said}. A quota of the project is used up: wait, or raise it on the console's page of quotas"
         if isinstance(_cause(error), exceptions.Forbidden):
             return f"{said}. The credentials may lack {_permission(error)}"
         if kind is PermissionError:
@@ -663,6 +667,11 @@ def _cause(error: BaseException) -> Any:
 def _is_about_bucket(error: Any) -> bool:
     """Whether a 404 means the bucket: only that can be missing where objects are listed or made."""
     return "bucket does not exist" in str(error) or bool(_OBJECTS.fullmatch(_request_of(error)[1]))
+
+
+def _is_about_quota(error: Any) -> bool:
+    """Whether a 403 is about how much, not about who. The reason is in the message of a refused upload only."""
+    return "Exceeded" in f"{error} {error.errors}"
 
 
 def _permission(error: Any) -> str:

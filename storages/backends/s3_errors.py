@@ -31,6 +31,7 @@ _MEANINGS: dict[str, type[Exception]] = {
         ),
         ImproperlyConfigured,
     ),
+    **dict.fromkeys(("QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull"), OSError),
     "KeyTooLongError": SuspiciousFileOperation,
     "NotImplemented": NotImplementedError,
 }
@@ -101,6 +102,8 @@ def advice_on(error: Any, kind: type[Exception], bucket: str, endpoint: str) -> 
         headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         region = error.response["Error"].get("Region") or headers.get("x-amz-bucket-region") or "the bucket's"
         return f"{error}: {_REMEDIES[code].format(bucket=bucket, region=region, endpoint=endpoint)}"
+    if kind is OSError:  # Ceph and MinIO have quotas
+        return f"{error}. There is no room left for the bucket {bucket!r}: remove something, or have its quota raised"
     if kind is FileNotFoundError:
         return f"There is no such object in the bucket {bucket!r}"
     if kind is FileExistsError:
