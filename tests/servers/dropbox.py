@@ -157,16 +157,16 @@ class FakeDropbox:
             raise conflict(tag, "not_file")
         return node
 
-    def check_path(self, path: str, tag: str) -> None:
+    def check_path(self, path: str, tag: str, wrap: Any = None) -> None:
         if not path.startswith("/") or path.endswith("/") or "\\" in path:
-            raise conflict(tag, "malformed_path")
+            raise wrap({".tag": "malformed_path"}) if wrap else conflict(tag, "malformed_path")
         if any(len(part) > 255 for part in path.split("/")):
-            raise conflict(tag, "disallowed_name")
+            raise wrap({".tag": "disallowed_name"}) if wrap else conflict(tag, "malformed_path")
 
     def write(self, commit: dict[str, Any], content: bytes, wrap: Any) -> File:
         path, kind = commit["path"], commit.get("mode", {".tag": "add"})
         kind = {".tag": kind} if isinstance(kind, str) else kind
-        self.check_path(path, "path")
+        self.check_path(path, "path", wrap)
         old = self.nodes.get(folded(path))
         if isinstance(old, Folder):
             raise wrap({".tag": "conflict", "conflict": {".tag": "folder"}})
