@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
 import pytest
 
 from storages.backends.azure_storage import AzureStorage
@@ -13,16 +11,12 @@ from tests.servers.azurite import Azurite
 from tests.servers.process import HOST
 from tests.servers.proxy import Proxy
 
-# The SDK asks again for what broke off, and leaves the connection to the collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
 QUICK = {"connection_timeout": 1, "read_timeout": 1, "increment_base": 0.1, "random_jitter_range": 0}
 
 
 @pytest.fixture(scope="module")
 def azurite(pytestconfig):
     yield from running(Azurite(), pytestconfig)
-    gc.collect()  # here, where that is known
 
 
 class TestAzureFaults(HTTPCases):

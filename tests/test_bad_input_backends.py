@@ -744,6 +744,7 @@ def _nobody_waits(monkeypatch):
     monkeypatch.setattr("dropbox.dropbox_client.time", clock)
     monkeypatch.setattr("storages.backends.dropbox.time", clock)
     monkeypatch.setattr("b2sdk._internal.b2http.time", clock)
+    monkeypatch.setattr("storages.backends.libcloud_drivers.time", clock)
 
 
 @pytest.fixture(scope="module")

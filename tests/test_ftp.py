@@ -196,7 +196,7 @@ def test_missing_address_is_told_at_use():
 def test_options_may_be_given_by_position():
     storage = FTPStorage("ftp://example.com/", "https://example.com/media/", "latin-1")
     assert (storage.url("a.txt"), storage.encoding) == ("https://example.com/media/a.txt", "latin-1")
-    with pytest.raises(TypeError, match="takes 3 positional options, not 4"):
+    with pytest.raises(TypeError, match="names: location, base_url, encoding"):
         FTPStorage("ftp://example.com/", "/", "latin-1", True)
 
 

@@ -72,6 +72,7 @@ _STATUS = re.compile(r"[Ss]tatus.code\W+(\d{3})\b")
 _CLIENT_MEANINGS: dict[str, type[Exception]] = {
     **REQUESTS_MEANINGS,
     **dict.fromkeys(("ObjectDoesNotExistError", "ObjectError"), FileNotFoundError),
+    "ObjectHashMismatchError": ConnectionError,
     **dict.fromkeys(("ContainerDoesNotExistError", "InvalidContainerNameError"), ImproperlyConfigured),
 }
 
@@ -243,10 +244,11 @@ class LibCloudStorage(BaseStorage):
         with self._drivers.one() as driver:
             found = self._object(driver, key)
             try:
-                if end is None and not start:
-                    chunks = driver.download_object_as_stream(found)
-                else:
-                    chunks = driver.download_object_range_as_stream(found, start, end)
+                with self._asking_for_container(driver):
+                    if end is None and not start:
+                        chunks = driver.download_object_as_stream(found)
+                    else:
+                        chunks = driver.download_object_range_as_stream(found, start, end)
             except libcloud_types.LibcloudError as error:
                 if _status_of(error) != 416:
                     raise
@@ -283,11 +285,8 @@ class LibCloudStorage(BaseStorage):
 
     def _delete(self, key: str) -> None:
         with self._drivers.one() as driver:
-            try:
+            with self._asking_for_container(driver):
                 deleted = driver.delete_object(self._object(driver, key))
-            except (libcloud_types.ObjectDoesNotExistError, FileNotFoundError):
-                driver.get_container(self.bucket)  # a missing one would pass for a missing object
-                raise
             if not deleted:
                 raise libcloud_types.LibcloudError("The service did not delete the object", driver)
 
@@ -378,6 +377,15 @@ class LibCloudStorage(BaseStorage):
             return driver.get_object(self.bucket, key)
         container = libcloud_base.Container(self.bucket, None, driver)
         return libcloud_base.Object(key, 0, None, None, None, container, driver)
+
+    @contextlib.contextmanager
+    def _asking_for_container(self, driver: Any) -> Iterator[None]:
+        """Tell a missing container from a missing object, about which most drivers say the same."""
+        try:
+            yield
+        except (libcloud_types.ObjectDoesNotExistError, FileNotFoundError):
+            driver.get_container(self.bucket)
+            raise
 
     # Options
 
@@ -509,7 +517,8 @@ def _status_of(error: BaseException) -> int | None:
     found = _STATUS.search(str(error))
     if known or found:
         return known or int(found[1])  # type: ignore[index]
-    return None if meaning_by_name(error, _CLIENT_MEANINGS) else _last_refusal(error)
+    guess = isinstance(error, libcloud_types.ObjectHashMismatchError)  # also about an answer that has no hash
+    return None if meaning_by_name(error, _CLIENT_MEANINGS) and not guess else _last_refusal(error)
 
 
 def _last_refusal(error: Any) -> int | None:
@@ -522,6 +531,6 @@ def _last_refusal(error: Any) -> int | None:
 
 def _reason(error: Any) -> str:
     """Return what an error says, without the driver that Libcloud puts before it."""
-    if isinstance(error, libcloud_types.ObjectHashMismatchError):  # of an answer that has no hash
+    if isinstance(error, libcloud_types.ObjectHashMismatchError):
         return "The service did not store the object"
     return str(getattr(error, "value", error)) or "the service refuses it"
