@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tracemalloc
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,8 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files import File
 from django.core.files.base import ContentFile
+from django.core.files.storage import storages
+from django.core.management import CommandError, call_command
 from django.db.migrations.writer import MigrationWriter
 from django.test import override_settings
 
@@ -461,14 +464,55 @@ def test_archive_brings_a_file_back(js_ipfs, tmp_path):
     storage = IPFSStorage(js_ipfs.api_url)
     name = save(storage, pattern(600_000))
     archive = tmp_path / f"{name}.car"
-    with storage.client.export_car(name) as car:
-        archive.write_bytes(car.read())
+    with storage.client.export_car(name) as car, archive.open("wb") as target:
+        shutil.copyfileobj(car, target)
     storage.delete(name)
     storage.client.call("repo/gc")
     with archive.open("rb") as car:
         assert storage.client.import_car(car) == [name]
     assert storage.exists(name)
     assert read(storage, name) == pattern(600_000)
+
+
+@pytest.fixture
+def in_settings(fake, settings):
+    settings.STORAGES = {
+        "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+        "ipfs": {"BACKEND": "storages.backends.ipfs.IPFSStorage", "OPTIONS": {"api_url": fake.api_url}},
+    }
+    return storages["ipfs"]
+
+
+def test_backup_command_writes_what_is_not_there_yet(in_settings, fake, tmp_path):
+    first = save(in_settings, b"one")
+    call_command("ipfs_backup", tmp_path, storage="ipfs")
+    second = save(in_settings, b"two")
+    said = io.StringIO()
+    call_command("ipfs_backup", tmp_path, storage="ipfs", stdout=said)
+    assert said.getvalue() == f"1 archives written to {tmp_path}\n"
+    archives = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert archives == {f"{first}.car": b"not a real archive of one", f"{second}.car": b"not a real archive of two"}
+
+
+def test_backup_that_breaks_off_leaves_no_archive(in_settings, fake, tmp_path):
+    name = save(in_settings, b"one")
+    fake.faults.append(("dag/export", 500, "a block got lost"))
+    with pytest.raises(RPCError, match="a block got lost"):
+        call_command("ipfs_backup", tmp_path, storage="ipfs")
+    assert not (tmp_path / f"{name}.car").exists()
+
+
+@pytest.mark.parametrize(
+    ("directory", "storage", "advice"),
+    [
+        ("", "other", "STORAGES has no 'other'"),
+        ("", "default", "no IPFSStorage"),
+        ("missing", "ipfs", "create it first"),
+    ],
+)
+def test_backup_command_says_what_is_wrong(in_settings, tmp_path, directory, storage, advice):
+    with pytest.raises(CommandError, match=advice):
+        call_command("ipfs_backup", tmp_path / directory, storage=storage)
 
 
 # Faults

@@ -51,6 +51,7 @@ LAYERS = [
     (3, ("base",)),
     (4, ("backends",)),
     (5, ("apps", "checks", "testing")),
+    (6, ("management",)),
 ]
 
 # What a backend is made of. Each hook of a capability is defined where, and only where, that is declared.
@@ -157,7 +158,8 @@ def test_imports_go_downward(module):
 
 
 @pytest.mark.parametrize(
-    "module", [name for name in MODULES if not name.startswith(("storages.backends", "storages.checks"))]
+    "module",
+    [name for name in MODULES if not name.startswith(("storages.backends", "storages.checks", "storages.management"))],
 )
 def test_no_layer_knows_a_backend(module):
     assert {name for name in imports_of(module) if name.startswith("storages.backends")} == set()

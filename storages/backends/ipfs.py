@@ -355,7 +355,9 @@ class RPC:
 
     def export_car(self, cid: str) -> io.BufferedReader:
         """Return a readable of the CAR archive of all blocks under ``cid``; close it after use. Raises RPCError."""
-        return io.BufferedReader(self.send("dag/export", arg=cid, progress=False))
+        answer = self.send("dag/export", arg=cid, progress=False)
+        answer.auto_close = False  # at its end, where a BufferedReader reads once more
+        return io.BufferedReader(answer)
 
     def import_car(self, file: Any) -> list[str]:
         """Store the blocks of a CAR archive, pin its roots and return their CIDs. Raises RPCError."""

@@ -310,6 +310,9 @@ class _Handler(BaseHTTPRequestHandler):
         start = int(arguments.get("offset", 0))
         return content[start : start + int(arguments.get("length", len(content)))]
 
+    def _dag_export(self, arguments: dict[str, str], body: bytes) -> bytes:
+        return b"not a real archive of " + self._content(arguments["arg"])
+
     def _files_stat(self, arguments: dict[str, str], body: bytes) -> list[dict[str, Any]]:
         cid = arguments["arg"].removeprefix("/ipfs/")
         size = len(self._content(cid))
