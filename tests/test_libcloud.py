@@ -9,6 +9,7 @@ import random
 import tempfile
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from operator import attrgetter
 from urllib.parse import parse_qs, urlsplit
@@ -408,6 +409,17 @@ def test_driver_may_ask_for_a_connection_to_another_host():
     driver = LibCloudStorage(type="S3", user="AKID", key="SECRET", bucket="media").driver
     connection = driver.connection.conn_class("login.example.com", 443, timeout=5)
     assert connection.session.get_adapter("https://") is driver.connection.connection.session.get_adapter("https://")
+
+
+def test_idle_connections_that_the_service_has_closed_fail_no_read(remote, wire, monkeypatch):
+    # As where it closes them just then.
+    monkeypatch.setattr("urllib3.connectionpool.is_connection_dropped", lambda connection: False)
+    remote.save("a.txt", ContentFile(b"abc"))
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(remote.size, ["a.txt"] * 8)) == [3] * 8
+    assert wire.drop_idle() >= 1
+    with remote.open("a.txt") as file:
+        assert file.read() == b"abc"
 
 
 def test_empty_file_goes_with_its_length(remote, wire):

@@ -25,6 +25,7 @@ libcloud_local = OptionalModule("libcloud.storage.drivers.local", "libcloud")
 libcloud_providers = OptionalModule("libcloud.storage.providers", "libcloud")
 libcloud_s3 = OptionalModule("libcloud.storage.drivers.s3", "libcloud")
 libcloud_types = OptionalModule("libcloud.storage.types", "libcloud")
+requests = OptionalModule("requests", "libcloud")
 
 BLOCK = 1024**2  # bytes of a streamed upload at a time
 B2 = "backblaze_b2"
@@ -55,6 +56,7 @@ GONE_TYPES = {
 _BUSY = (429, 503)
 _PAUSES = (0.5, 1, 2, 4)  # seconds before the next try
 _PATIENCE = 55  # seconds, in which the last try has to end
+_STALE = 1  # seconds within which a connection turns out to be closed
 
 MOST_CONNECTIONS = 64  # kept for each host; more than all worker threads
 MOST_HOSTS = 10  # of one service: one logs in, another keeps the objects
@@ -166,13 +168,25 @@ class _Transport:
         """Send a request; again, a few times, where the service is too busy."""
         started = time.monotonic()
         for pause in _PAUSES:
-            answer = self._adapter.send(request, **options)
+            answer = self._send_once(request, options)
             late = time.monotonic() - started + pause + self._timeouts[1] > _PATIENCE
             if late or answer.status_code not in _BUSY or not _is_rewound(request):
                 return answer
             answer.close()
             time.sleep(pause)
-        return self._adapter.send(request, **options)
+        return self._send_once(request, options)
+
+    def _send_once(self, request: Any, options: dict[str, Any]) -> Any:
+        """Send a request; a question again where the service had closed the idle connection that it went over."""
+        started = time.monotonic()
+        try:
+            return self._adapter.send(request, **options)
+        except requests.ConnectionError as error:
+            broke_off = error.args and type(error.args[0]).__name__ == "ProtocolError"
+            if not broke_off or request.method not in ("GET", "HEAD") or time.monotonic() - started > _STALE:
+                raise
+            self._adapter.poolmanager.clear()  # the others may be as old
+            return self._adapter.send(request, **options)
 
 
 def _is_rewound(request: Any) -> bool:
