@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import pytest
 import urllib3
 
+from storages import process
 from tests.conftest import running
 from tests.faults import HTTPCases
 from tests.servers.ipfs import FakeIPFS, cid_of
@@ -52,7 +54,7 @@ class TestIPFSFaults(HTTPCases):
         self.node = node
         with Proxy(HOST, node.port) as self.wire:
             yield
-        for state in (node.files, node.pins, NamedStorage.names):
+        for state in (node.files, node.pins, NamedStorage.names, process.shared("ipfs sizes", OrderedDict)):
             state.clear()
 
     def options(self, **options):

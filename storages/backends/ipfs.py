@@ -394,9 +394,14 @@ class RPC:
         headers, chunks = self._headers, None
         if body is not None:
             headers, chunks = {**headers, "Content-Type": body.content_type}, body.chunks()
-        return self._pool.request(
+        answer = self._pool.request(
             "POST", url, body=chunks, headers=headers, preload_content=False, decode_content=False, redirect=False
         )
+        if answer.length_remaining is None and not answer.chunked:
+            # Nodes always tell where an answer ends; urllib3 only warns of headers that were cut before they could.
+            answer.close()
+            raise urllib3.exceptions.ProtocolError("the node's answer broke off in its headers")
+        return answer
 
     def _lines(self, command: str, body: _Upload | None, arguments: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         with contextlib.closing(self.send(command, body, **arguments)) as answer:
