@@ -332,7 +332,13 @@ class _Account(NamedTuple):
             **params,
         }
         # paramiko waits for some answers without a limit.
-        alarm = threading.Timer(seconds, client.close)
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            client.close()
+
+        alarm = threading.Timer(seconds, give_up)
         alarm.daemon = True
         alarm.start()
         try:
@@ -345,16 +351,18 @@ class _Account(NamedTuple):
             client.connect(self.host, **given)
             transport = client.get_transport()
             if transport is None:
-                raise TimeoutError(errno.ETIMEDOUT, f"No session within {seconds} s", self.host)
+                raise ConnectionAbortedError(errno.ECONNABORTED, "The session was closed", self.host)
             transport.set_keepalive(KEEPALIVE)
             channel = transport.open_session(timeout=seconds)
             channel.settimeout(self.read_timeout)
             channel.invoke_subsystem("sftp")
             return client, paramiko.SFTPClient(channel)
-        except BaseException:
+        except BaseException as error:
             client.close()
             if isinstance(given.get("sock"), _PatientSocket):
                 given["sock"].close()
+            if late.is_set() and isinstance(error, Exception):
+                raise TimeoutError(errno.ETIMEDOUT, f"No session within {seconds} s", self.host) from error
             raise
         finally:
             alarm.cancel()
