@@ -348,7 +348,8 @@ class PasswordServer(paramiko.ServerInterface):
                 self._transports.append(transport)
                 transport.add_server_key(self.key)
                 transport.set_subsystem_handler("sftp", paramiko.SFTPServer, NoFiles)
-                transport.start_server(server=self)
+                # With an event, for else it waits, and raises where a client has already gone.
+                transport.start_server(threading.Event(), server=self)
 
     def get_allowed_auths(self, username):
         return "password"
