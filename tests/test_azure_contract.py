@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 from django.contrib.staticfiles.storage import ManifestFilesMixin
 
 from storages.backends.azure_storage import AzureStorage
-from storages.testing import StorageContract, Wire
+from storages.testing import StorageContract
 from tests.conftest import running
 from tests.servers.azurite import Azurite
 from tests.servers.process import HOST
 from tests.servers.proxy import Proxy
+from tests.wires import counted
 
 
 class CorruptingProxy(Proxy):
@@ -107,16 +109,11 @@ class AzureContract(StorageContract):
 
     @contextlib.contextmanager
     def count_requests(self, storage):
-        wire, connection_string = Wire(), storage.connection_string
-        storage.connection_string = self.service.connection_string(f"{self.proxy.url}/{self.service.account}")
-        try:
-            with self.proxy.counting() as seen:
+        with mock.patch.object(
+            storage, "connection_string", self.service.connection_string(f"{self.proxy.url}/{self.service.account}")
+        ):
+            with counted(self.proxy) as wire:
                 yield wire
-        finally:
-            storage.connection_string = connection_string
-            wire.requests.extend(seen.methods)
-            wire.headers.extend(exchange.headers for exchange in seen)
-            wire.received += seen.downloaded
 
 
 class TestAzurite(AzureContract):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+from unittest import mock
 
 import pytest
 from django.contrib.staticfiles.storage import ManifestFilesMixin
 
 from storages.backends.b2 import B2Storage
-from storages.testing import StorageContract, Wire
+from storages.testing import StorageContract
 from tests.conftest import running
 from tests.servers.b2 import B2
 from tests.servers.process import HOST
 from tests.servers.proxy import Proxy
+from tests.wires import counted
 
 # Every call of the API is a POST; these only look.
 LOOKS = ("/b2_list_", "/b2_get_download_authorization", "/b2_authorize_account")
@@ -97,17 +99,12 @@ class B2Contract(StorageContract):
 
     @contextlib.contextmanager
     def count_requests(self, storage):
-        wire, realm = Wire(), storage.realm
-        storage.realm = self.proxy.url
-        storage._bucket()  # the login, and where the bucket is, are found once in a process
-        try:
-            with self.proxy.counting() as seen:
+        with mock.patch.object(storage, "realm", self.proxy.url):
+            storage._bucket()  # the login, and where the bucket is, are found once in a process
+            with counted(
+                self.proxy, lambda one: "GET" if any(look in one.path for look in LOOKS) else one.method
+            ) as wire:
                 yield wire
-        finally:
-            storage.realm = realm
-            wire.requests.extend("GET" if any(look in one.path for look in LOOKS) else one.method for one in seen)
-            wire.headers.extend(exchange.headers for exchange in seen)
-            wire.received += seen.downloaded
 
 
 class TestB2(B2Contract):

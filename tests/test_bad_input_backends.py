@@ -49,9 +49,10 @@ from storages.testing.sources import BrokenPipe, Pipe, SourceError
 from tests.conftest import running
 from tests.servers.azurite import Azurite
 from tests.servers.b2 import B2
+from tests.servers.certificates import write_certificate
 from tests.servers.dropbox import TOKEN as DROPBOX_TOKEN
 from tests.servers.dropbox import FakeDropbox, Refusal
-from tests.servers.ftpd import Pyftpdlib, PyftpdlibTLS, write_certificate
+from tests.servers.ftpd import Pyftpdlib, PyftpdlibTLS
 from tests.servers.gcs import FakeGCS
 from tests.servers.google import Answer, Google, Scripted, private_pem
 from tests.servers.ipfs import FakeIPFS
@@ -767,9 +768,7 @@ def gcs(pytestconfig):
 
 @pytest.fixture(scope="module")
 def dropbox():
-    with pytest.MonkeyPatch.context() as monkeypatch, FakeDropbox() as fake, fake.reached():
-        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # which would win over ours
-            monkeypatch.delenv(name, raising=False)
+    with FakeDropbox() as fake, fake.reached():
         yield OnDropbox(fake)
 
 

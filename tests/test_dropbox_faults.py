@@ -26,11 +26,8 @@ class ReachingStorage(DropboxStorage):
 
 @pytest.fixture(scope="module")
 def server():
-    with pytest.MonkeyPatch.context() as monkeypatch, FakeDropbox() as fake, Proxy(HOST, fake.port, http=False) as wire:
-        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # which would win over ours
-            monkeypatch.delenv(name, raising=False)
-        with fake.reached(wire.port):
-            yield fake, wire
+    with FakeDropbox() as fake, Proxy(HOST, fake.port, http=False) as wire, fake.reached(wire.port):
+        yield fake, wire
 
 
 class TestDropboxFaults(HTTPCases):

@@ -24,6 +24,7 @@ from storages.backends.ftp import FTPStorage, FTPStorageException, parse_line
 from storages.contract import ObjectChanged
 from tests.faults import FTPProxy
 from tests.file_servers import move_large_files, peak_of, read_a_little, served
+from tests.servers.certificates import write_certificate
 from tests.servers.ftpd import (
     Proftpd,
     Pyftpdlib,
@@ -32,7 +33,6 @@ from tests.servers.ftpd import (
     Vsftpd,
     VsftpdImplicit,
     VsftpdTLS,
-    write_certificate,
 )
 from tests.servers.process import HOST
 from tests.servers.proxy import Proxy

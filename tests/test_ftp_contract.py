@@ -49,7 +49,7 @@ class FTPContract(StorageContract):
         return {"FTP_STORAGE_LOCATION": self.service.location(self.root)}
 
     def make_storage(self, **options):
-        given = {"location": self.service.location(self.root), "base_url": self.web.url + self.root}
+        given = {"location": self.service.location(self.root), "base_url": f"{self.web.url}/{self.root}"}
         if self.service.secure:
             given["verify"] = str(self.service.certificate)
         return FTPStorage(**{**given, **options})

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 from django.contrib.staticfiles.storage import ManifestFilesMixin
 
 from storages.backends.gcloud import MOST_DELETES, GoogleCloudStorage
-from storages.testing import StorageContract, Wire
+from storages.testing import StorageContract
 from tests.conftest import running
 from tests.servers.gcs import FakeGCS
 from tests.servers.google import Google, private_pem
 from tests.servers.process import HOST, free_ports
 from tests.servers.proxy import Proxy
+from tests.wires import counted
 
 NO_SIGNATURES = "looks at no signature and at nothing that one covers; tests/test_gcloud_urls.py recomputes them"
 
@@ -108,14 +107,8 @@ class GoogleCloudContract(StorageContract):
     def precompressed_options(self):
         return {"object_parameters": {"content_type": "text/css", "content_encoding": "gzip"}}
 
-    @contextlib.contextmanager
     def count_requests(self, storage):
-        wire = Wire()
-        with self.proxy.counting() as seen:
-            yield wire
-        wire.requests.extend(seen.methods)
-        wire.headers.extend(exchange.headers for exchange in seen)
-        wire.received += seen.downloaded
+        return counted(self.proxy)
 
 
 class TestFakeGCS(GoogleCloudContract):

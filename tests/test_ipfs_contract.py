@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from operator import attrgetter
 from typing import ClassVar
+from unittest import mock
 
 import pytest
 
 from storages.backends.ipfs import IPFSStorage
-from storages.testing import StorageContract, Wire
+from storages.testing import StorageContract
 from tests.conftest import running
 from tests.servers.ipfs import FakeIPFS, JsIPFS, cid_of
 from tests.servers.process import HOST
 from tests.servers.proxy import Proxy
+from tests.wires import counted
 
 NOWHERE = cid_of(b"what nobody has saved")
 TOKEN = "token-of-the-test"
@@ -108,16 +111,9 @@ class IPFSContract(StorageContract):
 
     @contextlib.contextmanager
     def count_requests(self, storage):
-        wire, api_url = Wire(), storage.api_url
-        storage.api_url = f"{self.proxy.url}/api/v0/"
-        try:
-            with self.proxy.counting() as seen:
+        with mock.patch.object(storage, "api_url", f"{self.proxy.url}/api/v0/"):
+            with counted(self.proxy, attrgetter("path")) as wire:
                 yield wire
-        finally:
-            storage.api_url = api_url
-            wire.requests.extend(exchange.path for exchange in seen)
-            wire.headers.extend(exchange.headers for exchange in seen)
-            wire.received += seen.downloaded
 
 
 class TestFakeIPFS(IPFSContract):

@@ -13,13 +13,14 @@ import pytest
 from django.contrib.staticfiles.storage import ManifestFilesMixin
 
 from storages.backends.apache_libcloud import LibCloudStorage
-from storages.testing import StorageContract, Wire
+from storages.testing import StorageContract
 from storages.testing.serving import URL_NAMES
 from tests.conftest import running
 from tests.servers.azurite import Azurite
 from tests.servers.process import HOST
 from tests.servers.proxy import Proxy
 from tests.servers.web import Web
+from tests.wires import counted
 
 # Libcloud calls it for each request.
 pytestmark = pytest.mark.filterwarnings("ignore:.*utcnow.. is deprecated:DeprecationWarning")
@@ -151,14 +152,8 @@ class TestCeph(LibCloudContract):
             assert self.save(careful, "a.txt") != "a.txt"
         assert wire.requests[0] == "HEAD"
 
-    @contextlib.contextmanager
     def count_requests(self, storage):
-        wire = Wire()
-        with self.proxy.counting() as seen:
-            yield wire
-        wire.requests.extend(seen.methods)
-        wire.headers.extend(exchange.headers for exchange in seen)
-        wire.received += seen.downloaded
+        return counted(self.proxy)
 
 
 class TestCephWithLocation(TestCeph):
@@ -230,11 +225,5 @@ class TestAzurite(LibCloudContract):
     def cache_control_options(self, value):
         return {"object_parameters": lambda key, content: {"headers": {"x-ms-blob-cache-control": value}}}
 
-    @contextlib.contextmanager
     def count_requests(self, storage):
-        wire = Wire()
-        with self.proxy.counting() as seen:
-            yield wire
-        wire.requests.extend(seen.methods)
-        wire.headers.extend(exchange.headers for exchange in seen)
-        wire.received += seen.downloaded
+        return counted(self.proxy)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from unittest import mock
 
 import pytest
 
 from storages.backends.s3 import S3Storage
-from storages.testing import StorageContract, Wire
+from storages.testing import StorageContract
 from tests.servers.process import HOST
 from tests.servers.proxy import Proxy
+from tests.wires import counted
 
 
 class CorruptingProxy(Proxy):
@@ -95,16 +97,9 @@ class S3Contract(StorageContract):
 
     @contextlib.contextmanager
     def count_requests(self, storage):
-        wire, endpoint_url = Wire(), storage.endpoint_url
-        storage.endpoint_url = self.proxy.url
-        try:
-            with self.proxy.counting() as seen:
+        with mock.patch.object(storage, "endpoint_url", self.proxy.url):
+            with counted(self.proxy) as wire:
                 yield wire
-        finally:
-            storage.endpoint_url = endpoint_url
-            wire.requests.extend(seen.methods)
-            wire.headers.extend(exchange.headers for exchange in seen)
-            wire.received += seen.downloaded
 
 
 class S3BelowLocation(S3Contract):

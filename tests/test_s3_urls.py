@@ -114,7 +114,7 @@ def test_fast_signer_is_at_work(configuration):
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(name=NAMES, expire=st.integers(1, WEEK))
 def test_fast_signer_gives_the_string_that_botocore_gives(configuration, name, expire):
     botocores, ours = botocores_and_ours(offline(**CONFIGURATIONS[configuration]), name, expire)

@@ -62,7 +62,7 @@ class SFTPContract(StorageContract):
             "root_path": self.root,
             "params": self.params(),
             "host_fingerprint": self.service.host_key(),
-            "base_url": self.web.url + self.root,
+            "base_url": f"{self.web.url}/{self.root}",
         }
         return SFTPStorage(**{**given, **options})
 

@@ -18,6 +18,8 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from storages import process
+from storages.contract import PATIENCE
 from storages.optional import OptionalModule
 
 libcloud_base = OptionalModule("libcloud.storage.base", "libcloud")
@@ -55,10 +57,8 @@ GONE_TYPES = {
 
 _BUSY = (429, 503)
 _PAUSES = (0.5, 1, 2, 4)  # seconds before the next try
-_PATIENCE = 55  # seconds, in which the last try has to end
 _STALE = 1  # seconds within which a connection turns out to be closed
 
-MOST_CONNECTIONS = 64  # kept for each host; more than all worker threads
 MOST_HOSTS = 10  # of one service: one logs in, another keeps the objects
 MOST_IDLE = 64  # drivers, which hold no connections
 
@@ -144,7 +144,7 @@ class _Transport:
     """
 
     def __init__(self, adapter: Any, timeouts: tuple[float, float]):
-        adapter.init_poolmanager(MOST_HOSTS, MOST_CONNECTIONS)
+        adapter.init_poolmanager(MOST_HOSTS, process.CONNECTIONS)
         self._adapter = adapter
         self._timeouts = timeouts
         self.close = adapter.close
@@ -169,7 +169,7 @@ class _Transport:
         started = time.monotonic()
         for pause in _PAUSES:
             answer = self._send_once(request, options)
-            late = time.monotonic() - started + pause + self._timeouts[1] > _PATIENCE
+            late = time.monotonic() - started + pause + self._timeouts[1] > PATIENCE
             if late or answer.status_code not in _BUSY or not _is_rewound(request):
                 return answer
             answer.close()

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from .process import HOST
+from .thread import ThreadServer
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    pass
 
 SMALLEST_PART = 5_000_000  # bytes
 LONGEST_NAME = 1024  # bytes, of which a segment may have 250
@@ -131,7 +132,7 @@ class Fault:
     times: int
 
 
-class B2:
+class B2(ThreadServer):
     """The service: ``with B2() as b2`` listens at ``b2.url``, which is the realm.
 
     Every URL that it gives out has the host that it was asked at, so what comes through a proxy stays there.
@@ -160,35 +161,11 @@ class B2:
         class Handler(_Handler):
             b2 = service
 
-        self._server = _Server((HOST, 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="b2", daemon=True)
+        super().__init__(_Server((HOST, 0), Handler))
 
     @classmethod
     def version(cls) -> str:
         return "(in this process)"
-
-    @property
-    def port(self) -> int:
-        return self._server.server_address[1]
-
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()
 
     # For tests
 

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import itertools
 import json
+import os
 import ssl
 import tempfile
 import threading
@@ -23,10 +24,12 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 from urllib.parse import parse_qs, quote
 
+from .certificates import write_certificate
 from .process import HOST
+from .thread import ThreadServer
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    pass
 
 TOKEN = "sl.token-of-the-test"
 APP_KEY, APP_SECRET, REFRESH_TOKEN = "app-key-of-the-test", "app-secret-of-the-test", "refresh-token-of-the-test"
@@ -78,7 +81,7 @@ class Refusal(Exception):
         self.status, self.error, self.headers = status, error, headers
 
 
-class FakeDropbox:
+class FakeDropbox(ThreadServer):
     """One Dropbox behind TLS: ``with FakeDropbox() as fake, fake.reached()``.
 
     ``requests`` are the routes that were asked for, ``refusals`` what the next requests for a route are refused with
@@ -90,12 +93,12 @@ class FakeDropbox:
     def __init__(self) -> None:
         self._directory = tempfile.TemporaryDirectory()
         self.certificate = Path(self._directory.name, "certificate.pem")
-        self._server = _Server((HOST, 0), functools.partial(_Answers, self))
+        super().__init__(_Server((HOST, 0), functools.partial(_Answers, self)))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(_make_certificate(self.certificate))
+        key = self.certificate.with_name("key.pem")
+        write_certificate(self.certificate, key)
+        context.load_cert_chain(self.certificate, key)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self.port = self._server.server_address[1]
         self.lock = threading.RLock()
         self._revisions = itertools.count(0x10000000)
         self.refusals: dict[str, list[Refusal]] = {}
@@ -113,14 +116,8 @@ class FakeDropbox:
         self.headers: list[dict[str, str]] = []
         self.sent = 0  # bytes of bodies
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def stop(self) -> None:
+        super().stop()
         self._directory.cleanup()
 
     @contextlib.contextmanager
@@ -131,9 +128,12 @@ class FakeDropbox:
         host = f"{HOST}:{port or self.port}"
         refresh = dropbox_client._DropboxTransport.refresh_access_token
         with (
+            mock.patch.dict(os.environ),
             mock.patch.multiple(dropbox_client, API_HOST=host, API_CONTENT_HOST=host),
             mock.patch.object(refresh, "__defaults__", (host, *refresh.__defaults__[1:])),
         ):
+            for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # which would win over the option
+                os.environ.pop(name, None)
             yield
 
     def refuse(self, route: str, refusal: Refusal, times: int = 1) -> None:
@@ -449,33 +449,3 @@ def check_hash(argument: dict[str, Any], body: bytes) -> None:
     expected = argument.get("content_hash")
     if expected and expected != content_hash(body):
         raise Refusal(409, {".tag": "content_hash_mismatch"})
-
-
-def _make_certificate(path: Path) -> Path:
-    """Write a key and a certificate for this host that it signed itself."""
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Dropbox of the tests")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(HOST))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    pem = serialization.Encoding.PEM
-    path.write_bytes(certificate.public_bytes(pem) + key.private_bytes(pem, form, plain))
-    return path

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import functools
 import json
-import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +19,7 @@ from google.auth.compute_engine import _metadata
 from google.oauth2 import service_account
 
 from .process import HOST
+from .thread import ThreadServer
 
 CHUNK_UNIT = 256 * 1024  # bytes; a service keeps whole ones of a chunk
 
@@ -75,7 +75,7 @@ class Answer(NamedTuple):
     headers: dict[str, str] = {}
 
 
-class Scripted:
+class Scripted(ThreadServer):
     """An HTTP server that answers as ``script(request)`` says; ``with Scripted(script) as server``.
 
     A script that raises ConnectionError breaks the connection off.
@@ -84,25 +84,11 @@ class Scripted:
     def __init__(self, script: Callable[[Request], Answer]):
         self.requests: list[Request] = []
         self.script = script
-        self._server = _HTTPServer((HOST, 0), functools.partial(_Handler, self))
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="scripted", daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self._server.server_address[1]}"
+        super().__init__(_HTTPServer((HOST, 0), functools.partial(_Handler, self)))
 
     @property
     def methods(self) -> list[str]:
         return [request.method for request in self.requests]
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 def refusal(status: int, message: str = "") -> Answer:

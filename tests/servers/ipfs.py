@@ -9,7 +9,6 @@ import json
 import shutil
 import socket
 import sys
-import threading
 import time
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from .process import HOST, Server, ServerError, free_ports, npm_install, serve
+from .thread import ThreadServer
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    pass
 
 HOME = Path(__file__).resolve().parents[2] / ".servers" / "ipfs"
 PACKAGES = HOME / "node_modules"
@@ -166,7 +166,7 @@ def _text(codec: int, digest: bytes, version: int) -> str:
     return out
 
 
-class FakeIPFS:
+class FakeIPFS(ThreadServer):
     """A node in this process, with a gateway: ``with FakeIPFS() as node``. Strict where Kubo is, and as quick to tell.
 
     ``authorization`` is what the API wants in that header, if anything. ``remote`` holds what each pinning service
@@ -188,16 +188,11 @@ class FakeIPFS:
         class Handler(_Handler):
             fake = node
 
-        self._server = _Web((HOST, 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="ipfs", daemon=True)
+        super().__init__(_Web((HOST, 0), Handler))
 
     @classmethod
     def version(cls) -> str:
         return "(in this process)"
-
-    @property
-    def port(self) -> int:
-        return self._server.server_address[1]
 
     @property
     def api_url(self) -> str:
@@ -206,21 +201,6 @@ class FakeIPFS:
     @property
     def gateway_url(self) -> str:
         return f"http://{HOST}:{self.port}/ipfs/"
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()
 
     def collect_garbage(self) -> None:
         """Forget what is not pinned."""
