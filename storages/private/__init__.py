@@ -1,0 +1,1 @@
+"""Private files: served behind a permission, from any storage."""

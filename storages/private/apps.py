@@ -1,0 +1,14 @@
+"""The Django app: system checks, links and translations of private files."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class StoragesPrivateConfig(AppConfig):
+    """Private files; ``manage.py check`` looks at how they are kept and served."""
+
+    name = "storages.private"
+    label = "storages_private"
+    verbose_name = "Private files"
+    default_auto_field = "django.db.models.BigAutoField"
