@@ -19,7 +19,7 @@ from storages.settings import SettingsMixin
 from storages.usual import COMPRESSIBLE_TYPES
 
 # An archive is stored as what it is: a Content-Encoding would make browsers and proxies unpack it.
-_ENCODED_TYPES = {
+ENCODED_TYPES = {
     "br": "application/x-brotli",
     "bzip2": "application/x-bzip2",
     "compress": "application/x-compress",
@@ -208,7 +208,7 @@ class StorageMixin(SettingsMixin):
     def _guessed_type(self, name: str) -> str:
         guess, encoding = mimetypes.guess_type(name)
         if encoding:
-            return _ENCODED_TYPES.get(encoding, self.default_content_type)
+            return ENCODED_TYPES.get(encoding, self.default_content_type)
         return guess or self.default_content_type
 
     def _compresses(self, parameters: Mapping[str, Any]) -> bool:
