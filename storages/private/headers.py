@@ -55,7 +55,15 @@ INERT_TYPES = frozenset(
 )
 UNKNOWN_TYPE = "application/octet-stream"
 
-CONTENT_SECURITY_POLICY = "sandbox; default-src 'none'"
+STRICT_POLICY = "sandbox; default-src 'none'"
+# Opened by its own URL, a file is put into a document of the browser's making, for which its policy holds. That of an
+# image is laid out by a style; that of a film loads it once more, which from a sandbox's origin of its own would be
+# another site's request. Without allow-scripts, allow-same-origin gives nothing to run.
+SECURITY_POLICIES = {
+    "image": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
+    "audio": "sandbox allow-same-origin; default-src 'none'; media-src 'self'; style-src 'unsafe-inline'",
+    "video": "sandbox allow-same-origin; default-src 'none'; media-src 'self'; style-src 'unsafe-inline'",
+}
 
 LONGEST_FILE_NAME = 255  # bytes of UTF-8, as file systems have it; keeps the header below nginx's 4 KiB for all of them
 
@@ -78,12 +86,15 @@ def protect(response: HttpResponseBase, private_file: PrivateFile) -> None:
             response.headers["Content-Type"] = private_file.response_type
         response.headers["Content-Disposition"] = private_file.content_disposition
     harden(response)
+    if is_inert(private_file.content_type):
+        main_type = private_file.content_type.partition("/")[0].lower()
+        response.headers["Content-Security-Policy"] = SECURITY_POLICIES.get(main_type, STRICT_POLICY)
 
 
 def harden(response: HttpResponseBase) -> None:
     """Give ``response`` the headers that have nothing to do with the file: of errors too."""
     response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    response.headers["Content-Security-Policy"] = STRICT_POLICY
     response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
     response.headers["Referrer-Policy"] = "no-referrer"
     if not getattr(response, "xframe_options_exempt", False):

@@ -257,3 +257,19 @@ def test_project_may_allow_frames():
     exempt = HttpResponse()
     exempt.xframe_options_exempt = True
     assert "X-Frame-Options" not in protected("a.png", exempt)
+
+
+@pytest.mark.threat("T-06")
+@pytest.mark.parametrize(
+    ("name", "policy"),
+    [
+        ("a.html", "sandbox; default-src 'none'"),
+        ("a.svg", "sandbox; default-src 'none'"),
+        ("a.txt", "sandbox; default-src 'none'"),
+        ("a.png", "sandbox; default-src 'none'; style-src 'unsafe-inline'"),
+        ("a.mp4", "sandbox allow-same-origin; default-src 'none'; media-src 'self'; style-src 'unsafe-inline'"),
+        ("a.mp3", "sandbox allow-same-origin; default-src 'none'; media-src 'self'; style-src 'unsafe-inline'"),
+    ],
+)
+def test_policy_lets_a_browser_show_no_more_than_the_file(name, policy):
+    assert protected(name)["Content-Security-Policy"] == policy
