@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import posixpath
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied, SuspiciousOperation
@@ -24,6 +25,8 @@ logger = logging.getLogger("storages.private")
 _NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, SuspiciousOperation, Http404, UnicodeError)
 # Faults of the project, which it wants to see, and what Django answers itself.
 _NOT_THE_STORAGE = (ImproperlyConfigured, NotImplementedError, PermissionDenied)
+
+_PROTECTED = "_storages_private_protected"  # mark of an answer
 
 
 class PrivateStorageView(View):
@@ -78,11 +81,14 @@ class PrivateStorageView(View):
             return self._protected_error(_not_found())
         if not permissions.ask(self.can_access_file, private_file):
             return self._deny(private_file)
-        return self._served(private_file)
+        return self._guarded(self.serve_file, private_file)
 
     def serve_file(self, private_file: PrivateFile) -> HttpResponseBase:
-        """Return the file by the delivery that the view, the storage or the setting names."""
-        return self._server().serve(private_file)
+        """Return the file by the delivery that the view, the storage or the setting names.
+
+        The answer has its safety headers: what a subclass changes of them stays. One that it makes itself gets them.
+        """
+        return self._guarded(self._server(private_file).serve, private_file)
 
     def serve_file_not_found(self, private_file: PrivateFile) -> HttpResponseBase:
         """Return the answer for a missing file; for a denied one too, where these are hidden."""
@@ -92,8 +98,8 @@ class PrivateStorageView(View):
         """Return the name under which the file is saved."""
         return self.content_disposition_filename or posixpath.basename(private_file.relative_name)
 
-    def _server(self) -> Any:
-        server = self.server_class or getattr(self.get_storage(), "server", None)
+    def _server(self, private_file: PrivateFile) -> Any:
+        server = self.server_class or getattr(private_file.storage, "server", None)
         server = server or settings.get("PRIVATE_STORAGE_SERVER")
         return servers.get_server_class(settings.modern(server)) if isinstance(server, str) else server
 
@@ -103,11 +109,12 @@ class PrivateStorageView(View):
             return self._protected_error(self.serve_file_not_found(private_file))
         raise PermissionDenied(self.permission_denied_message)
 
-    def _served(self, private_file: PrivateFile) -> HttpResponseBase:
-        private_file.disposition = self.content_disposition
-        private_file.filename = self.get_content_disposition_filename(private_file)
+    def _guarded(self, serve: Callable[[PrivateFile], HttpResponseBase], private_file: PrivateFile) -> HttpResponseBase:
+        """Return what ``serve`` answers, protected; for its errors, what the client may know of them."""
+        private_file.disposition = private_file.disposition or self.content_disposition
+        private_file.filename = private_file.filename or self.get_content_disposition_filename(private_file)
         try:
-            response = self.serve_file(private_file)
+            response = serve(private_file)
         except _NO_FILE:
             return self._protected_error(self.serve_file_not_found(private_file))
         except _NOT_THE_STORAGE:
@@ -119,15 +126,18 @@ class PrivateStorageView(View):
             number = uuid.uuid4().hex  # all that the client may know; the rest is in the log
             logger.exception("%s: %r could not be read", number, private_file)
             return self._protected_error(_bad_gateway(number))
-        headers.protect(response, private_file)
-        sessions.set_no_cookie(response)
-        if signals.begins_download(self.request, response):
-            signals.file_served.send_robust(type(self), private_file=private_file, request=self.request)
+        if not hasattr(response, _PROTECTED):
+            headers.protect(response, private_file)
+            sessions.set_no_cookie(response)
+            setattr(response, _PROTECTED, True)
+            if signals.begins_download(self.request, response):
+                signals.file_served.send_robust(type(self), private_file=private_file, request=self.request)
         return response
 
     def _protected_error(self, response: HttpResponseBase) -> HttpResponseBase:
         headers.harden(response)
         sessions.set_no_cookie(response)
+        setattr(response, _PROTECTED, True)
         return response
 
 

@@ -150,7 +150,23 @@ class OwnServe(PrivateStorageView):
     def serve_file(self, private_file):
         response = super().serve_file(private_file)
         response["X-Mine"] = "yes"
+        response["Cross-Origin-Resource-Policy"] = "same-site"
         return response
+
+
+class OwnAnswer(PrivateStorageView):
+    def serve_file(self, private_file):
+        return HttpResponse("<script>")
+
+
+class OwnFailure(PrivateStorageView):
+    def serve_file(self, private_file):
+        raise TimeoutError
+
+
+class OwnGet(PrivateStorageView):
+    def get(self, request, *args, **kwargs):
+        return self.serve_file(self.get_private_file())
 
 
 @pytest.mark.parametrize(
@@ -159,6 +175,13 @@ class OwnServe(PrivateStorageView):
         (Attachment, "a.txt", "Content-Disposition", 'attachment; filename="report of the year.txt"'),
         (Named, "a.txt", "Content-Disposition", 'attachment; filename="8 bytes.txt"'),
         (OwnServe, "a.txt", "X-Mine", "yes"),
+        (OwnServe, "a.txt", "Cross-Origin-Resource-Policy", "same-site"),
+        (OwnServe, "a.txt", "X-Content-Type-Options", "nosniff"),
+        (OwnAnswer, "a.html", "Content-Type", "application/octet-stream"),
+        (OwnAnswer, "a.html", "X-Content-Type-Options", "nosniff"),
+        (OwnGet, "a.txt", "X-Content-Type-Options", "nosniff"),
+        (OwnGet, "missing", "Content-Type", "text/plain"),
+        (OwnFailure, "a.txt", "Content-Type", "text/plain"),
     ],
 )
 def test_project_changes_a_header(request_of, memory, view, path, header, value):
