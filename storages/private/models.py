@@ -62,10 +62,14 @@ class PrivateFile:
         """
         return names.local_path(self.storage, self.relative_name)
 
-    def open(self, mode: str = "rb") -> Any:
-        """Open the file. Raises FileNotFoundError, as resolved_path does."""
+    def stay_inside(self) -> None:
+        """Raise FileNotFoundError as resolved_path does; nothing where the storage has no paths."""
         with contextlib.suppress(NotImplementedError):
             self.resolved_path  # noqa: B018, for its errors
+
+    def open(self, mode: str = "rb") -> Any:
+        """Open the file. Raises FileNotFoundError, also for a link out of a local storage's root."""
+        self.stay_inside()
         return self.storage.open(self.relative_name, mode)
 
     def exists(self) -> bool:

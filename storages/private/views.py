@@ -114,6 +114,7 @@ class PrivateStorageView(View):
         private_file.disposition = private_file.disposition or self.content_disposition
         private_file.filename = private_file.filename or self.get_content_disposition_filename(private_file)
         try:
+            private_file.stay_inside()  # for every delivery, also a project's own
             response = serve(private_file)
         except _NO_FILE:
             return self._protected_error(self.serve_file_not_found(private_file))

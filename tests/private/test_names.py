@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.core.files.storage import FileSystemStorage
-from django.http import Http404
+from django.http import Http404, HttpResponse
 from django.test import Client, override_settings
 
 from storages.private import names
@@ -78,11 +79,20 @@ class PrefixView(PrivateStorageView):
         return private_file.relative_name.startswith("public/") or "secret" not in private_file.relative_name
 
 
-def answer(request, storage, name):
+class Careless:
+    """A delivery of a project that opens what it is told to."""
+
+    @staticmethod
+    def serve(private_file):
+        with Path(private_file.full_path).open("rb") as opened:
+            return HttpResponse(opened.read())
+
+
+def answer(request, storage, name, **attributes):
     """Return what a client gets for a name that came to the view as it is."""
     PrefixView.seen = []
     try:
-        return PrefixView.as_view(storage=storage)(request, path=name)
+        return PrefixView.as_view(storage=storage, **attributes)(request, path=name)
     except (Http404, PermissionDenied) as error:
         return error
 
@@ -177,7 +187,8 @@ def test_what_is_no_file_below_the_root_is_missing(request_of, storage, root, na
         _ = private_file.resolved_path
     with pytest.raises(FileNotFoundError):
         private_file.open()
-    assert answer(request_of(), storage, name).status_code == 404
+    for server in ("django", Careless):
+        assert answer(request_of(), storage, name, server_class=server).status_code == 404
 
 
 @pytest.mark.threat("T-04")

@@ -270,7 +270,7 @@ ERRORS = [
     PermissionError(13, "denied", "/srv/private/a.txt"),
     OSError(5, "I/O error", "/srv/private/a.txt"),
     RuntimeError("<Error><Code>InternalError</Code><Bucket>bucket-of-secrets</Bucket></Error> boto"),
-    KeyError("AKIA123"),
+    IndexError("AKIA123"),
     type("ClientError", (Exception,), {})("boto: AKIA123 may not GetObject bucket-of-secrets/a.txt"),
 ]
 NO_SUCH_FILE = [
