@@ -46,6 +46,7 @@ CAPABILITIES = {
     "streams": "An upload of unknown length goes out in one request, without being held first.",
     "create_only": "The service itself refuses to replace an object when told so.",
     "if_match": "Reads and writes can be tied to the object as it was when it was opened.",
+    "timed_etags": "An etag is made of size and time, so two writes of one moment may have the same.",
     "copy": "``copy()`` and ``move()`` run on the server.",
     "move": "``move()`` is a rename.",
     "delete_many": "``delete_many()`` removes many objects in one request.",

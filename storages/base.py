@@ -80,19 +80,20 @@ class BaseStorage(StorageMixin, Storage):
     def _open(self, name: str, mode: str = "rb") -> Any:
         return self.file_class(name, mode, self)
 
-    def open_range(self, name: str, start: int, end: int | None = None) -> RangeFile:
+    def open_range(self, name: str, start: int, end: int | None = None, if_match: str | None = None) -> RangeFile:
         """Return a readable of the bytes of ``name`` from ``start`` to before ``end``, as stored; close it after use.
 
-        It is empty where the object ends before ``start``. Raises FileNotFoundError, ValueError for bad bounds.
+        It is empty where the object ends before ``start``. ``if_match`` is the etag of an earlier Stat. Raises
+        FileNotFoundError, ValueError for bad bounds, ObjectChanged where the etag is another one by now.
         """
         if start < 0 or (end is not None and end < start):
             raise ValueError(f"a range goes from 0 upwards, not from {start} to {end}")
         key = self._file_key(name)
         if not self.capabilities.ranges:
-            return RangeFile(self._fetch(name, key, 0, None), start, end)
+            return RangeFile(self._fetch(name, key, 0, None, if_match), start, end)
         if start == end:  # no service can be asked for nothing, and the object must be there
-            return RangeFile(self._fetch(name, key, start, start + 1), 0, 0)
-        return RangeFile(self._fetch(name, key, start, end))
+            return RangeFile(self._fetch(name, key, start, start + 1, if_match), 0, 0)
+        return RangeFile(self._fetch(name, key, start, end, if_match))
 
     # Saving
 
@@ -201,6 +202,10 @@ class BaseStorage(StorageMixin, Storage):
             if clean:
                 return self._exists(self._key(clean))
             return next(iter(self._list(self._root)), None) is not None
+
+    def stat(self, name: str) -> Stat:
+        """Return all that one request tells of ``name``: size, times, etag, type. Raises FileNotFoundError."""
+        return self._stat_of(name)
 
     def size(self, name: str) -> int:
         """Return the size in bytes, as stored (before decompression). Raises FileNotFoundError."""

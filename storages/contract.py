@@ -24,6 +24,7 @@ class Capabilities:
     streams: bool = False  # _put() takes a body of unknown length without holding it in memory
     create_only: bool = False  # _put() and parts honour WriteOptions.create_only atomically
     if_match: bool = False  # _put(), parts and _open_range() honour an etag
+    timed_etags: bool = False  # an etag is made of size and time: two writes of one moment may have the same
     copy: bool = False  # _copy() runs on the server
     move: bool = False  # _move() renames on the server
     delete_many: bool = False  # _delete_many() removes several objects in one request

@@ -83,6 +83,7 @@ VERBS = {
     "save": save,
     "exists": lambda storage, name: storage.exists(name),
     "size": lambda storage, name: storage.size(name),
+    "stat": lambda storage, name: storage.stat(name),
     "modified time": lambda storage, name: storage.get_modified_time(name),
     "url": lambda storage, name: storage.url(name),
     "listdir": lambda storage, name: storage.listdir(name),

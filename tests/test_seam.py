@@ -376,6 +376,7 @@ VERBS = {
     "open_range": lambda storage, name: storage.open_range(name, 0, 1),
     "save": lambda storage, name: storage.save(name, ContentFile(b"x")),
     "size": lambda storage, name: storage.size(name),
+    "stat": lambda storage, name: storage.stat(name),
     "url": lambda storage, name: storage.url(name),
     "walk": lambda storage, name: list(storage.walk(name)),
 }

@@ -255,6 +255,7 @@ def file_server_capabilities(*, accessed_time: bool = False, missing: dict[str, 
         streams=True,
         create_only=True,
         if_match=True,
+        timed_etags=True,
         accessed_time=accessed_time,
         missing={
             "content_type": "A file system keeps none.",

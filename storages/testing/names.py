@@ -49,6 +49,7 @@ VERBS = {
     "open_range": lambda storage, name: storage.open_range(name, 0, 1).close(),
     "exists": lambda storage, name: storage.exists(name),
     "size": lambda storage, name: storage.size(name),
+    "stat": lambda storage, name: storage.stat(name),
     "get_modified_time": lambda storage, name: storage.get_modified_time(name),
     "url": lambda storage, name: storage.url(name),
     "listdir": lambda storage, name: storage.listdir(name),

@@ -25,6 +25,7 @@ REFUSABLE = {
     "open": lambda storage: storage.open("a.txt").close(),
     "open_range": lambda storage: storage.open_range("a.txt", 0, 1).close(),
     "size": lambda storage: storage.size("a.txt"),
+    "stat": lambda storage: storage.stat("a.txt"),
     "get_modified_time": lambda storage: storage.get_modified_time("a.txt"),
     "listdir": lambda storage: storage.listdir(""),
     "walk": lambda storage: list(storage.walk()),
