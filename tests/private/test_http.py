@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import time
 
 import pytest
@@ -128,7 +129,7 @@ def test_merged_ranges_lie_apart_and_cover_the_same(pairs):
     ranges = [Range(start, start + length) for start, length in pairs]
     merged = http.coalesced(ranges)
     in_order = sorted(merged)
-    assert all(b.start - a.end > http.NEAR for a, b in zip(in_order, in_order[1:], strict=False))
+    assert all(b.start - a.end > http.NEAR for a, b in itertools.pairwise(in_order))
     assert all(any(m.start <= r.start and r.end <= m.end for m in merged) for r in ranges)
     assert {m.start for m in merged} <= {r.start for r in ranges}
     assert {m.end for m in merged} <= {r.end for r in ranges}
