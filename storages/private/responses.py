@@ -343,6 +343,8 @@ class _Opened(_Source):
 
     def read(self, size: int) -> bytes:
         data = self._body.read(size)
+        while data and len(data) < size and (more := self._body.read(size - len(data))):  # a short read is not the end
+            data += more
         self._position += len(data)
         return data
 
