@@ -1,0 +1,1 @@
+"""Ready-made private storages of services; reach them by ``storages.private.storage``."""
