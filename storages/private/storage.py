@@ -102,13 +102,10 @@ class PrivateStorageMixin:
 class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
     """Private files on disk: under ``location``, or else under PRIVATE_STORAGE_ROOT, never under MEDIA_ROOT.
 
-    Symbolic links that lead out of there are refused, unless ``follow_symlinks`` is true.
+    Symbolic links that lead out of there are refused.
     """
 
-    def __init__(
-        self, location: Any = None, base_url: str | None = None, *, follow_symlinks: bool = False, **options: Any
-    ):
-        self.follow_symlinks = follow_symlinks
+    def __init__(self, location: Any = None, base_url: str | None = None, **options: Any):
         super().__init__(location=location, base_url=base_url, **options)
 
     @property
@@ -130,10 +127,9 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
     def path(self, name: str) -> str:
         """Return the path of ``name``. Raises SuspiciousFileOperation for one that leads out of the directory."""
         path = super().path(name)
-        if not self.follow_symlinks:
-            root, real = (os.path.realpath(one) for one in (self.location, path))
-            if os.path.commonpath((root, real)) != root:
-                raise SuspiciousFileOperation(f"{name!r} leads out of the directory of private files")
+        root, real = (os.path.realpath(one) for one in (self.location, path))
+        if os.path.commonpath((root, real)) != root:
+            raise SuspiciousFileOperation(f"{name!r} leads out of the directory of private files")
         return path
 
 

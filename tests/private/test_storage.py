@@ -187,8 +187,6 @@ def test_link_out_of_the_root_is_refused(root, tmp_path, link):
     for use in (storage.open, storage.exists, storage.size, storage.path, storage.delete):
         with pytest.raises(SuspiciousFileOperation):
             use(name)
-    with PrivateFileSystemStorage(follow_symlinks=True).open(name) as file:
-        assert file.read() == b"secret"
 
 
 def test_link_within_the_root_and_root_that_is_a_link_are_followed(root, tmp_path):
@@ -284,7 +282,7 @@ def test_storage_can_be_pickled(root):
         assert pickle.loads(pickle.dumps(storage)).url("a") == "/vault/a"
 
 
-# Amazon S3: settings
+# Amazon S3, and what it is told
 
 
 @pytest.fixture
@@ -436,7 +434,7 @@ def test_delivery_gets_a_signed_url_whatever_the_url_is():
     assert (query["X-Amz-Expires"], query["response-content-type"]) == (["60"], ["text/plain"])
 
 
-# MinIO: settings
+# MinIO, and what it is told
 
 MINIO = {
     "MINIO_STORAGE_ENDPOINT": "minio.example.com:9000",
@@ -508,10 +506,6 @@ def test_other_clouds_have_a_namespace_of_their_own():
 def bucket(seaweedfs, wire):
     with WiredBucket(seaweedfs, wire) as bucket:
         yield bucket
-
-
-def writes(wire):
-    return [request for request in wire.requests if request.method in ("PUT", "POST")]
 
 
 @pytest.mark.seed("S7")

@@ -45,6 +45,8 @@ class SeaweedFS(Server):
             _identity("stranger", self.stranger, STRANGER),
         ]
         config.write_text(json.dumps({"identities": identities}))
+        # Without a key of its own, a write that asks for encryption fails with 500.
+        (self.directory / "security.toml").write_text(f'[s3.sse]\nkek = "{"5e" * 32}"\n')
         self.port, *self._ports = free_ports(1 + len(PORTS))
         options = {
             "ip": HOST,
