@@ -80,6 +80,7 @@ OVERRIDES = {
 
 # Private members likewise.
 PRIVATE_OVERRIDES = {
+    ("B2PublicStorage", "_prefix"): "what is for everybody has a prefix that the view knows",
     ("AzureStorage", "_normalize_name"): "subclasses override _get_valid_path()",
     ("AzureStorage", "_get_write_parameters"): "subclasses override _get_content_settings_parameters()",
 }

@@ -128,6 +128,11 @@ class B2Storage(BaseStorage):
         type=dict,
         help="Buckets of the storages for the public, for users and for staff; None: the one of 'bucket'.",
     )
+    public_prefix = Setting(
+        "",
+        help="Start of the keys that are for everybody, where they share a bucket with others, such as 'public': "
+        "B2PublicStorage puts its files there, and its view serves nothing else.",
+    )
     cdn_config = Setting(
         type=dict,
         help="CDN for URLs: {'base_url': 'https://cdn.example.com', 'include_bucket_url_segments': False}, where True "
@@ -496,7 +501,7 @@ class B2Storage(BaseStorage):
 
 
 class _ServedStorage(B2Storage):
-    """Files that Django hands on, to those who may see them; the views come with ``storages.private``."""
+    """Files that Django hands on, to those who may see them; the views are in ``storages.private.b2_views``."""
 
     audience: str  # key of specific_bucket_names
     route: str
@@ -508,7 +513,12 @@ class _ServedStorage(B2Storage):
                 "the files have to know it too; for a bucket of its own use 'specific_bucket_names' there"
             )
         super().__init__(opts, **options)
+        self._shared_bucket = self.bucket
         self.bucket = self.specific_bucket_names[self.audience] or self.bucket
+
+    def serves(self, key: str) -> bool:
+        """Whether the view may hand on the object under ``key`` to the audience. Asks nothing of the service."""
+        return True
 
     def _signs_urls(self) -> bool:
         return False
@@ -519,7 +529,7 @@ class _ServedStorage(B2Storage):
         except NoReverseMatch as error:
             raise ValueError(
                 f"{type(self).__name__}: these files are served by views, which are not in the project's URLs; they "
-                "come with storages.private"
+                "come with storages.private: path('', include('storages.private.b2_urls'))"
             ) from error
         return with_query(url, parameters)
 
@@ -528,6 +538,21 @@ class B2PublicStorage(_ServedStorage):
     """Files for everybody: straight from a public bucket, else by a view."""
 
     audience, route = "public", "b2-public"
+
+    def serves(self, key: str) -> bool:
+        """Whether ``key`` is for everybody: below the prefix that was named, or in a bucket that is theirs alone."""
+        if self.public_prefix:
+            return key.startswith(self._open_root())
+        names = self.specific_bucket_names
+        others = {names[name] or self._shared_bucket for name in ("logged_in", "staff")}
+        return bool(names["public"]) and names["public"] not in others
+
+    @property
+    def _prefix(self) -> str:
+        return self._open_root() + super()._prefix
+
+    def _open_root(self) -> str:
+        return f"{self.public_prefix.strip('/')}/" if self.public_prefix else ""
 
     def _public_url(self, key: str, parameters: Mapping[str, Any]) -> str:
         if self.cdn_config or not self._bucket().is_private:
