@@ -14,6 +14,7 @@ from django.http import HttpRequest
 
 from storages.mixin import ENCODED_TYPES
 from storages.private import headers, names
+from storages.private.link_models import Link, LinkUse  # noqa: F401, where Django looks for models
 
 # Known to Python only since 3.11 to 3.14, and to no system without a mime.types.
 _YOUNG_TYPES = {
@@ -39,6 +40,7 @@ class PrivateFile:
 
     disposition: str | None = None  # "attachment" where the view wants it; "inline" and None leave it to the type
     filename: str | None = None  # under which it is saved; the last part of its name by default
+    link: Any = None  # a storages.private.links.OpenedLink, if one led here
 
     def __init__(self, request: HttpRequest, storage: Storage, relative_name: str, parent_object: Any = None):
         self.request = request
