@@ -18,6 +18,13 @@ DEFAULTS: dict[str, Any] = {
     "PRIVATE_STORAGE_MINIO_REVERSE_PROXY": False,
     "PRIVATE_STORAGE_HIDE_DENIED": False,  # a denied file is answered as a missing one
     "PRIVATE_STORAGE_INLINE_TYPES": (),  # shown by the browser, beside headers.INERT_TYPES
+    "PRIVATE_STORAGE_LINK_EXPIRE": 3600,  # seconds that a link lives if make_link() is not told
+    "PRIVATE_STORAGE_LINK_LONGEST_EXPIRE": 7 * 24 * 3600,  # at most; lowered, it ends older links too
+    "PRIVATE_STORAGE_LINK_BEARER_EXPIRE": 15 * 60,  # that a link lives at most which asks no permission
+    "PRIVATE_STORAGE_LINK_RESUME": 15 * 60,  # seconds in which a use of a link is good for later ranges too
+    "PRIVATE_STORAGE_LINK_VERSION": 1,  # another one ends every link
+    "PRIVATE_STORAGE_LINK_IP_FUNCTION": None,  # dotted path: request to address; None: that of the connection
+    "PRIVATE_STORAGE_LINK_STORAGES": {},  # name to dotted path of a storage object: those that STORAGES has not
 }
 
 # As earlier releases spell them.
