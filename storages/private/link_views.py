@@ -1,0 +1,73 @@
+"""The view behind signed links."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseNotFound
+from django.http.response import HttpResponseBase
+from django.urls import get_resolver, get_urlconf
+from django.utils.log import log_response
+from django.views.generic import View
+
+from storages.private import headers, sessions, settings, signals
+from storages.private.links import LinkError, open_link
+from storages.private.models import PrivateFile
+
+
+class PrivateLinkView(View):
+    """Serve what a signed link leads to, by the view that guards it; every link that opens nothing is answered alike.
+
+    The token is kept out of Django's log: faults are logged with a path without it, and all else without a path.
+    """
+
+    permission_denied_message = "Private storage access denied"
+    http_method_names = ["get", "head", "options"]
+
+    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        sessions.read_only(request)
+        request.path = request.path.replace(kwargs["token"], "...")
+        super().setup(request, *args, **kwargs)
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response: Any = super().dispatch(request, *args, **kwargs)
+        if response.status_code >= 400:  # what is logged here, Django does not log again
+            log_response("%s: a link to a private file", response.reason_phrase, response=response)
+        return response
+
+    def get(self, request: HttpRequest, token: str) -> HttpResponseBase:
+        """Return the file."""
+        try:
+            private_file = open_link(request, token)
+        except LinkError as error:
+            return self._refuse(error.private_file)
+        try:
+            return self._served(private_file)
+        except (PermissionDenied, Http404):
+            return self._refuse(None)
+
+    def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return HttpResponseNotAllowed([method.upper() for method in self.http_method_names])
+
+    def _served(self, private_file: PrivateFile) -> HttpResponseBase:
+        use, has_bytes = private_file.link.use, False
+        try:
+            response = private_file.link.view._served(private_file)
+            has_bytes = response.status_code < 400 and response.status_code != 304
+        finally:
+            if use is not None and not has_bytes:
+                use.give_back()
+        return response
+
+    def _refuse(self, private_file: PrivateFile | None) -> HttpResponseBase:
+        if private_file is not None:
+            signals.file_denied.send_robust(type(self), private_file=private_file, request=self.request)
+        if settings.get("PRIVATE_STORAGE_HIDE_DENIED"):
+            response: Any = HttpResponseNotFound("Not found", content_type="text/plain")
+        else:
+            handler: Any = get_resolver(get_urlconf()).resolve_error_handler(403)  # the project's 403.html
+            response = handler(self.request, exception=PermissionDenied(self.permission_denied_message))
+        headers.harden(response)
+        sessions.set_no_cookie(response)
+        return response
