@@ -81,7 +81,7 @@ class PrivateStorageView(View):
             return self._protected_error(_not_found())
         if not permissions.ask(self.can_access_file, private_file):
             return self._deny(private_file)
-        return self._guarded(self.serve_file, private_file)
+        return self._served(private_file)
 
     def serve_file(self, private_file: PrivateFile) -> HttpResponseBase:
         """Return the file by the delivery that the view, the storage or the setting names.
@@ -108,6 +108,10 @@ class PrivateStorageView(View):
         if settings.get("PRIVATE_STORAGE_HIDE_DENIED"):
             return self._protected_error(self.serve_file_not_found(private_file))
         raise PermissionDenied(self.permission_denied_message)
+
+    def _served(self, private_file: PrivateFile) -> HttpResponseBase:
+        """Return the answer for somebody who may have the file; a signed link comes in here."""
+        return self._guarded(self.serve_file, private_file)
 
     def _guarded(self, serve: Callable[[PrivateFile], HttpResponseBase], private_file: PrivateFile) -> HttpResponseBase:
         """Return what ``serve`` answers, protected; for its errors, what the client may know of them."""
