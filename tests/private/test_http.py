@@ -218,6 +218,27 @@ def test_young_date_is_not_strong():
     assert (asked.answer(STATE).status, asked.answer(young).status) == (206, 200)
 
 
+@pytest.mark.parametrize(
+    ("etag", "header", "status"),
+    [
+        ('W/"one"', '"one"', 412),
+        ('W/"one"', 'W/"one"', 412),
+        ('W/"one"', "*", 200),
+        (None, '"one"', 412),
+        (None, "*", 200),
+    ],
+)
+def test_weak_or_missing_etag_matches_no_condition_on_change(etag, header, status):
+    assert Asked.of("GET", {"If-Match": header}).answer(State(1000, etag)).status == status
+
+
+@pytest.mark.parametrize(("etag", "status"), [('W/"one"', 200), (None, 200), ('"one"', 206)])
+@pytest.mark.parametrize("header", ['"one"', 'W/"one"'])
+def test_only_a_strong_etag_continues_a_download(etag, status, header):
+    asked = Asked.of("GET", {"Range": "bytes=0-1", "If-Range": header})
+    assert asked.answer(State(1000, etag)).status == (200 if header.startswith("W/") else status)
+
+
 def test_framing_is_as_long_as_it_says():
     pieces = list(http.byteranges("xyz", "text/plain", 100, [Range(0, 2), Range(90, 100)]))
     assert pieces == [

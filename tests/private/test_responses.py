@@ -530,6 +530,21 @@ def test_answer_that_nobody_takes_lets_the_storage_go(pattern, factory):
     assert pattern.bodies == 0
 
 
+@pytest.mark.threat("T-12")
+@pytest.mark.parametrize("factory", [RequestFactory, AsyncRequestFactory])
+def test_answer_that_nobody_takes_closes_its_file(tmp_path, factory):
+    FileSystemStorage(tmp_path).save("a.bin", ContentFile(b"a"))
+    opened = []
+
+    class Watched(FileSystemStorage):
+        def _open(self, name, mode="rb"):
+            opened.append(super()._open(name, mode))
+            return opened[-1]
+
+    ask(Watched(tmp_path), "a.bin", factory=factory)
+    assert [file.closed for file in opened] == [True]
+
+
 def test_answer_that_is_read_whole_lets_the_storage_go_by_itself(pattern):
     pattern.sizes["big.bin"] = 3 * CHUNK
     response = ask(pattern)
