@@ -7,6 +7,7 @@ import datetime
 import errno
 import mimetypes
 import os
+import posixpath
 import secrets
 import stat as modes
 import threading
@@ -96,7 +97,7 @@ def _response(private_file: PrivateFile, asked: Asked, source: _Source) -> HttpR
         if verdict.status in (200, 206) and not decode:
             headers["Content-Encoding"] = coding
     if asked.method == "HEAD" and verdict.status == 200:
-        headers["Content-Type"] = _type_of(private_file)
+        headers["Content-Type"] = private_file.response_type
     for name, value in headers.items():
         response.headers[name] = value
     return response
@@ -110,7 +111,7 @@ def _body_response(
         return None
     if decode:
         source.decode()
-    content_type = _type_of(private_file)
+    content_type = private_file.response_type
     whole = Range(0, state.size)
     pieces: Sequence[bytes | Range] = verdict.ranges or [whole]
     headers = {}
@@ -142,13 +143,11 @@ def _bodiless(status: int) -> HttpResponse:
     return response
 
 
-def _type_of(private_file: PrivateFile) -> str:
-    return getattr(private_file, "response_type", private_file.content_type)
-
-
 def _coding(private_file: PrivateFile, stat: Stat) -> str | None:
     """Return how the content is packed for its way; what is an archive by its name is meant to arrive as one."""
-    return None if mimetypes.guess_type(private_file.relative_name)[1] else stat.content_encoding or None
+    name = posixpath.basename(private_file.relative_name)
+    packed = mimetypes.guess_type(f"./{name}")[1]  # "data:..." is a name, and no URL
+    return None if packed else stat.content_encoding or None
 
 
 def _state(source: _Source, decode: bool) -> State:
@@ -356,7 +355,7 @@ class _OnDisk(_Opened):
         found = Path(self._storage.path(self._name)).stat()
         if not modes.S_ISREG(found.st_mode):  # to open a pipe would take as long as nobody writes to it
             raise FileNotFoundError(errno.ENOENT, "This is not a file", self._name)
-        cls: Any = type(self._storage)
+        cls = self._storage.__class__  # not type(): a storage may be a lazy object
         own = any(getattr(cls, how) is not getattr(FileSystemStorage, how) for how in ("open", "_open"))
         if own or asked.method != "HEAD":
             self._open()

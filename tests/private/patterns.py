@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import time
+import threading
 from typing import Any
 
 from storages.base import BaseStorage
@@ -27,7 +27,8 @@ class Pattern(BaseStorage):
         self.bodies = 0  # that are open
         self.broken_after: int | None = None
         self.error: BaseException | None = None
-        self.delay = 0.0  # seconds of each read
+        self.reading, self.may_read = threading.Event(), threading.Event()  # a read has begun, may end
+        self.may_read.set()
 
     def _stat(self, key):
         self.calls.append("stat")
@@ -56,7 +57,8 @@ class PatternBody:
     def read(self, size=-1):
         storage = self.storage
         storage.reads += 1
-        time.sleep(storage.delay)
+        storage.reading.set()
+        assert storage.may_read.wait(30), "who has to let it read waits for it"
         if storage.broken_after is not None and storage.read >= storage.broken_after:
             if storage.error:
                 raise storage.error

@@ -94,13 +94,12 @@ class ServerCases:
 
     def stalled(self, seen):
         """Wait until nothing is read any more: all buffers on the way are full."""
-        last = seen()
-        for _ in range(100):
-            time.sleep(0.2)
-            now = seen()
-            if now["read"] == last["read"]:
-                return now
-            last = now
+        reads = []
+        for _ in range(200):
+            reads.append(seen())
+            if len(reads) > 3 and reads[-1]["read"] == reads[-4]["read"]:
+                return reads[-1]
+            time.sleep(0.15)
         raise AssertionError("the server goes on reading for a client that takes nothing")
 
     def waited_for(self, seen, condition):

@@ -9,7 +9,6 @@ import gzip
 import io
 import os
 import threading
-import time
 import wsgiref.util
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +21,7 @@ from django.core.files.storage import FileSystemStorage, Storage
 from django.core.wsgi import get_wsgi_application
 from django.test import AsyncRequestFactory, Client, RequestFactory, override_settings
 from django.urls import re_path
+from django.utils.functional import SimpleLazyObject
 
 from storages.backends.memory import MemoryStorage
 from storages.contract import Capabilities, ObjectChanged, Stat
@@ -315,6 +315,15 @@ def test_storage_over_the_disk_may_open_in_its_own_way(tmp_path, method):
     assert content_of(response) == (b"fedcba" if method == "GET" else b"")
 
 
+def test_lazy_storage_is_served_as_what_it_is(tmp_path):
+    storage = SimpleLazyObject(lambda: FileSystemStorage(tmp_path))
+    storage.save("a.bin", ContentFile(b"abc"))
+    assert ask(storage, "a.bin", "HEAD").headers["Content-Length"] == "3"
+    response = ask(storage, "a.bin")
+    assert response.file_to_stream is not None
+    assert content_of(response) == b"abc"
+
+
 # Stored compressed
 
 
@@ -556,15 +565,14 @@ def test_answer_that_is_read_whole_lets_the_storage_go_by_itself(pattern):
 
 @pytest.mark.threat("T-12")
 def test_close_in_another_thread_waits_for_nobody(pattern):
-    pattern.delay = 0.3
+    pattern.may_read.clear()
     response = ask(pattern)
     reader = threading.Thread(target=next, args=(iter(response),))
     reader.start()
-    time.sleep(0.1)
-    started = time.monotonic()
+    assert pattern.reading.wait(30)
     response.close()
-    assert time.monotonic() - started < 0.1
     assert pattern.bodies == 1  # is being read
+    pattern.may_read.set()
     reader.join()
     assert (pattern.bodies, pattern.read) == (0, CHUNK)
 
@@ -658,35 +666,36 @@ def test_asgi_lets_the_storage_go_when_the_client_leaves(site, chunks):
 def test_cancellation_lets_the_storage_go(pattern):
     async def run():
         response = ask(pattern, factory=AsyncRequestFactory)
-        pattern.delay = 0.3
+        pattern.may_read.clear()
         reading = asyncio.create_task(anext(aiter(response.streaming_content)))
-        await asyncio.sleep(0.1)
+        assert await asyncio.to_thread(pattern.reading.wait, 30)
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
-        for _ in range(100):
+        pattern.may_read.set()
+        for _ in range(500):
             if not pattern.bodies:
                 break
             await asyncio.sleep(0.02)
-        return pattern.bodies
+        assert pattern.bodies == 0  # though nobody has closed the answer
+        assert pattern.read <= CHUNK
+        response.close()
 
-    assert asyncio.run(run()) == 0
-    assert pattern.read <= CHUNK
+    asyncio.run(run())
 
 
 def test_asgi_waits_for_the_storage_in_a_thread(pattern):
     async def run():
         response = ask(pattern, factory=AsyncRequestFactory)
-        pattern.delay = 0.3
+        pattern.may_read.clear()
         reading = asyncio.create_task(anext(aiter(response.streaming_content)))
-        turns = 0
-        while not reading.done():
-            await asyncio.sleep(0.01)
-            turns += 1
+        assert await asyncio.to_thread(pattern.reading.wait, 30)
+        pattern.may_read.set()
+        chunk = await reading
         response.close()
-        return turns
+        return len(chunk)
 
-    assert asyncio.run(run()) > 5
+    assert asyncio.run(run()) == CHUNK
 
 
 @pytest.mark.parametrize("headers", [{"If-None-Match": '"v1"'}, {"If-Match": '"v0"'}, {"Range": f"bytes={GIB}-"}])
