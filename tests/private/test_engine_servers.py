@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 
+import django
 import pytest
 
 from storages.private.responses import CHUNK_SIZE
@@ -145,6 +146,11 @@ class TestGunicorn(ServerCases):
 
 class TestUvicorn(ServerCases):
     backend, server = "private", "uvicorn"
+
+    @pytest.fixture(autouse=True)
+    def _hears_of_disconnects(self, request):
+        if django.VERSION < (5,) and request.node.originalname == "test_client_that_leaves_takes_the_stream_along":
+            pytest.skip("Django's ASGI handler hears of a disconnect since 5.0")
 
     @staticmethod
     def make_server(**environ):
