@@ -84,7 +84,7 @@ def as_user(request: HttpRequest, user: Any) -> HttpRequest:
         return user
 
     copy = object.__new__(type(request))  # copy.copy() leaves out what cannot be pickled
-    copy.__dict__.update(request.__dict__, user=user, auser=auser, resolver_match=None)
+    copy.__dict__.update(request.__dict__, user=user, auser=auser)
     return copy
 
 

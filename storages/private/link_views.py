@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseNotFound
+from django.http import Http404, HttpRequest, HttpResponseNotFound
 from django.http.response import HttpResponseBase
 from django.urls import get_resolver, get_urlconf
-from django.utils.log import log_response
 from django.views.generic import View
 
 from storages.private import headers, sessions, settings, signals
@@ -19,7 +18,7 @@ from storages.private.models import PrivateFile
 class PrivateLinkView(View):
     """Serve what a signed link leads to, by the view that guards it; every link that opens nothing is answered alike.
 
-    The token is kept out of Django's log: faults are logged with a path without it, and all else without a path.
+    The token is taken out of the path that Django logs.
     """
 
     permission_denied_message = "Private storage access denied"
@@ -29,12 +28,6 @@ class PrivateLinkView(View):
         sessions.read_only(request)
         request.path = request.path.replace(kwargs["token"], "...")
         super().setup(request, *args, **kwargs)
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response: Any = super().dispatch(request, *args, **kwargs)
-        if response.status_code >= 400:  # what is logged here, Django does not log again
-            log_response("%s: a link to a private file", response.reason_phrase, response=response)
-        return response
 
     def get(self, request: HttpRequest, token: str) -> HttpResponseBase:
         """Return the file."""
@@ -46,9 +39,6 @@ class PrivateLinkView(View):
             return self._served(private_file)
         except (PermissionDenied, Http404):
             return self._refuse(None)
-
-    def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return HttpResponseNotAllowed([method.upper() for method in self.http_method_names])
 
     def _served(self, private_file: PrivateFile) -> HttpResponseBase:
         use, has_bytes = private_file.link.use, False

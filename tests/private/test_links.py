@@ -16,8 +16,9 @@ from django.contrib.auth.mixins import UserPassesTestMixin
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.auth.tokens import default_token_generator
 from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.core import signing
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.core.management import call_command
@@ -418,6 +419,30 @@ def test_client_s_own_right_does_not_save_a_link(client: Client, maker: User, fi
 
 
 @pytest.mark.threat("T-16")
+def test_maker_who_is_not_active_is_not_even_asked_for(client: Client, maker: User, file: PrivateFile, settings):
+    settings.PRIVATE_STORAGE_AUTH_FUNCTION = "tests.private.test_links.note"
+    link = make_link(file)
+    User.objects.update(is_active=False)
+    assert client.get(link).status_code == DENIED
+    assert asked == []
+
+
+async def is_maker(private_file: PrivateFile) -> bool:
+    return (await private_file.request.auser()).username == "maker"
+
+
+@pytest.mark.threat("T-16")
+def test_asynchronous_policy_sees_the_maker_too(client: Client, file: PrivateFile, settings):
+    settings.PRIVATE_STORAGE_AUTH_FUNCTION = "tests.private.test_links.is_maker"
+    link = make_link(file)
+    assert client.get(link).status_code == 200
+    client.force_login(User.objects.create_superuser("another"))
+    assert client.get(link).status_code == 200
+    User.objects.filter(username="maker").update(username="renamed")
+    assert client.get(link).status_code == DENIED
+
+
+@pytest.mark.threat("T-16")
 def test_bearer_link_asks_nobody(client: Client, maker: User, file: PrivateFile):
     link = make_link(file, bearer=True)
     maker.delete()
@@ -694,6 +719,13 @@ def test_later_ranges_of_a_used_up_link_are_for_the_client_who_took_it(file, req
     assert use(stranger, link).status_code == DENIED
 
 
+def test_later_ranges_are_of_the_link_that_was_used(file: PrivateFile, request_of):
+    link, another = make_link(file, uses=1), make_link(file, uses=1)
+    assert use(request_of(), link).status_code == 200
+    Link.objects.update(uses_left=0)
+    assert use(request_of(headers={"Range": "bytes=1-"}), another).status_code == DENIED
+
+
 def test_later_ranges_are_for_a_short_while(file: PrivateFile, request_of, settings):
     link = make_link(file, uses=1)
     assert use(request_of(), link).status_code == 200
@@ -732,6 +764,16 @@ def test_fault_of_the_project_costs_no_use(client: Client, file: PrivateFile, mo
     monkeypatch.setattr(PrivateStorageView, "serve_file", serve_file)
     with pytest.raises(ImproperlyConfigured):
         client.get(make_link(file, uses=1))
+    assert left() == 1
+
+
+def test_delivery_that_denies_is_a_refusal(client: Client, file: PrivateFile, monkeypatch: pytest.MonkeyPatch):
+    def serve_file(self: Any, private_file: PrivateFile) -> Any:
+        raise PermissionDenied
+
+    monkeypatch.setattr(PrivateStorageView, "serve_file", serve_file)
+    response = client.get(make_link(file, uses=1))
+    assert (response.status_code, response["Referrer-Policy"]) == (DENIED, "no-referrer")
     assert left() == 1
 
 
@@ -970,6 +1012,20 @@ def test_token_is_in_no_log(client, file, settings, monkeypatch, caplog: pytest.
     assert len(records) >= len(made)
     shown = "\n".join(f"{record.getMessage()} {vars(record)}" for record in records)
     assert [name for name, link in made.items() if token_of(link)[-20:] in shown] == []
+
+
+@pytest.mark.threat("T-13")
+@pytest.mark.parametrize("options", [{}, {"ip": "203.0.113.1"}, {"session": True}], ids=str)
+def test_session_is_looked_at_and_not_written(client, maker, file, settings, options):
+    settings.SESSION_SAVE_EVERY_REQUEST = True
+    client.force_login(maker)
+    file.request.session = client.session
+    before = Session.objects.get().expire_date
+    response = client.get(make_link(file, **options))
+    assert response.status_code == (DENIED if "ip" in options else 200)
+    assert not response.cookies
+    assert "Set-Cookie" not in response.headers
+    assert Session.objects.get().expire_date == before
 
 
 @pytest.mark.threat("T-15")
