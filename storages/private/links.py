@@ -109,7 +109,8 @@ def make_link(
 
     When it is used, the permission is asked again for ``private_file.request.user``, who makes it: of the view with the
     URL name ``view`` and its ``kwargs`` (the view that handles the request, if it guards files; else the function of
-    PRIVATE_STORAGE_AUTH_FUNCTION). A ``bearer`` link asks nobody, and its life is short.
+    PRIVATE_STORAGE_AUTH_FUNCTION). A view that then leads to another file, as of a changed object, opens nothing. A
+    ``bearer`` link asks nobody, and its life is short.
 
     ``user``, ``session`` (that of the request) and ``ip`` (an address or a network) say who alone can use it. ``uses``
     is how often, and ``revocable`` lets revoke_links() end it: both keep a row. ``disposition`` (inline, attachment)
@@ -161,7 +162,7 @@ def open_link(request: HttpRequest, token: str) -> PrivateFile:
 def revoke_links(link: Any = None, *, storage: Any = None, name: str | None = None, user: Any = None) -> int:
     """End links that have a row, and return how many: one (its URL, token or Link), or those of a file or a maker.
 
-    ``storage`` is a storage or its name in the settings; of links that name a view, the URL name of that. Raises
+    ``storage`` is a storage or its name in the settings; for one without a name there, the URL name of the view. Raises
     ValueError for a link without a row: it ends when it expires, or its maker may not see the file any more.
     """
     rows = Link.objects.filter(revoked=False)

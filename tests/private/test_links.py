@@ -896,6 +896,13 @@ def test_bearer_link_is_revoked_with_its_maker_s_others(client: Client, file: Pr
     assert client.get(link).status_code == DENIED
 
 
+def test_links_to_a_storage_without_a_name_are_revoked_by_their_view(client: Client, hidden_file: PrivateFile):
+    link = make_link(hidden_file, view="hidden", revocable=True)
+    assert client.get(link).status_code == 200
+    assert revoke_links(storage="hidden", name="h.txt") == 1
+    assert client.get(link).status_code == DENIED
+
+
 def test_no_other_link_is_revoked(client: Client, file: PrivateFile, request_of):
     another = PrivateFile(request_of(User.objects.create_superuser("another")), memory, "drawer/b.txt")
     links_made = [make_link(one, revocable=True) for one in (file, another)]
