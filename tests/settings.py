@@ -38,5 +38,6 @@ TEMPLATES = [
     }
 ]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+PRIVATE_STORAGE_ROOT = "private-files-of-no-test"
 ROOT_URLCONF = "tests.private.urls"
 STATIC_URL = "/static/"

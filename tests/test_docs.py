@@ -19,6 +19,7 @@ from storages.backends.s3 import S3Storage
 from storages.base import BaseStorage
 from storages.checks import LEGACY_SETTINGS
 from storages.optional import OptionalModule
+from storages.private import settings as private_settings
 from storages.readers import FIRST_RANGE, KIB, LARGEST_WINDOW, LONE_WINDOW, MIB, MOST_AHEAD, SHORT_RANGE, TAIL
 from storages.testing import StorageContract
 
@@ -38,6 +39,7 @@ PROMISES = [
 OF_OTHERS = {
     *("DEFAULT_FILE_STORAGE", "FILE_UPLOAD_TEMP_DIR", "INSTALLED_APPS", "STATICFILES_STORAGE", "STATIC_URL", "USE_TZ"),
     *("DJANGO_SETTINGS_MODULE", "GOOGLE_APPLICATION_CREDENTIALS", "REQUESTS_CA_BUNDLE", "STORAGE_EMULATOR_HOST"),
+    *("MEDIA_ROOT", "STATIC_ROOT", "STATICFILES_DIRS"),
     *("IN_MEMORY", "S3_US_STANDARD_HOST", "SSL_CERT_FILE"),
     *vars(Provider),  # of Libcloud, whose constants name services
 }
@@ -147,7 +149,7 @@ def test_settings_in_the_text_exist(page, generator):
     classes = generator.storage_classes().values()
     declared = [setting for cls in classes for setting in cls.declared_settings().values()]
     known = {name for setting in declared for name in (*setting.names, *setting.env)}
-    known.update(*LEGACY_SETTINGS.values(), OF_OTHERS)
+    known.update(*LEGACY_SETTINGS.values(), OF_OTHERS, private_settings.DEFAULTS, private_settings.ALIASES.values())
     assert set(SETTING.findall(text_of(page))) <= known
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core.checks import register
 
 
 class StoragesPrivateConfig(AppConfig):
@@ -12,3 +13,9 @@ class StoragesPrivateConfig(AppConfig):
     label = "storages_private"
     verbose_name = "Private files"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from storages.private.checks import CHECKS, TAG
+
+        for check in CHECKS:
+            register(check, TAG)
