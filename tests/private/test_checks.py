@@ -6,6 +6,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from django.apps.registry import Apps
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
@@ -55,13 +56,13 @@ def urls(*views):
 
 
 @pytest.fixture(autouse=True)
-def project(settings, tmp_path):
+def project(settings, tmp_path, monkeypatch):
     """A project in which nothing is wrong, and no model has a file."""
     settings.MEDIA_ROOT, settings.STATIC_ROOT = str(tmp_path / "media"), str(tmp_path / "static")
     settings.PRIVATE_STORAGE_ROOT = str(tmp_path / "private")
     settings.ROOT_URLCONF = Urls
-    with isolate_apps():
-        yield settings
+    monkeypatch.setattr("storages.private.checks.apps", Apps([]))
+    return settings
 
 
 def found(**settings):
