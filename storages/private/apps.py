@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 from django.core.checks import register
+from django.utils.translation import gettext_lazy as _
 
 
 class StoragesPrivateConfig(AppConfig):
@@ -11,7 +12,7 @@ class StoragesPrivateConfig(AppConfig):
 
     name = "storages.private"
     label = "storages_private"
-    verbose_name = "Private files"
+    verbose_name = _("Private files")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
