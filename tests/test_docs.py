@@ -20,6 +20,7 @@ from storages.base import BaseStorage
 from storages.checks import LEGACY_SETTINGS
 from storages.optional import OptionalModule
 from storages.private import settings as private_settings
+from storages.private.checks import DEAD_SETTINGS
 from storages.readers import FIRST_RANGE, KIB, LARGEST_WINDOW, LONE_WINDOW, MIB, MOST_AHEAD, SHORT_RANGE, TAIL
 from storages.testing import StorageContract
 
@@ -43,6 +44,9 @@ OF_OTHERS = {
     *("IN_MEMORY", "S3_US_STANDARD_HOST", "SSL_CERT_FILE"),
     *vars(Provider),  # of Libcloud, whose constants name services
 }
+PRIVATE_STORAGES = [
+    f"storages.private.storage.Private{name}Storage" for name in ("Azure", "GoogleCloud", "Minio", "S3")
+]
 # What looks like a setting: words in capitals, joined by underscores, in double backquotes; or assigned in an example.
 SETTING = re.compile(r"(?<=``)[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?=``)|(?<=    )[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?= = )")
 
@@ -146,10 +150,11 @@ def test_every_generated_page_is_included():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_settings_in_the_text_exist(page, generator):
-    classes = generator.storage_classes().values()
+    classes = [*generator.storage_classes().values(), *map(import_string, PRIVATE_STORAGES)]
     declared = [setting for cls in classes for setting in cls.declared_settings().values()]
     known = {name for setting in declared for name in (*setting.names, *setting.env)}
-    known.update(*LEGACY_SETTINGS.values(), OF_OTHERS, private_settings.DEFAULTS, private_settings.ALIASES.values())
+    known.update(*LEGACY_SETTINGS.values(), OF_OTHERS, DEAD_SETTINGS)
+    known.update(private_settings.DEFAULTS, private_settings.ALIASES.values())
     assert set(SETTING.findall(text_of(page))) <= known
 
 

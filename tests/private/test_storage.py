@@ -136,7 +136,8 @@ import sys
 for name in ("boto3", "botocore", "azure", "google", "b2sdk", "PIL"):
     sys.modules[name] = None
 from django.conf import settings
-settings.configure(INSTALLED_APPS=["storages.private"], PRIVATE_STORAGE_ROOT="x")
+apps = ["django.contrib.auth", "django.contrib.contenttypes", "storages.private"]
+settings.configure(INSTALLED_APPS=apps, PRIVATE_STORAGE_ROOT="x")
 import django
 django.setup()
 import storages.private.fields, storages.private.storage, storages.private.views, storages.private.checks
