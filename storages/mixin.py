@@ -50,6 +50,9 @@ class StorageMixin(SettingsMixin):
         "content_encoding": "content_encoding",
         "acl": "acl",
     }
+    # What it calls the type and the disposition of an answer, where a signature can hold them.
+    response_parameters: ClassVar[Mapping[str, str]] = {}
+    signs_prefixes: ClassVar[bool] = False  # whether who may read a key by a URL may read all that begin with it
 
     def __init__(self, *args: Any, **options: Any):
         if self.sdk is not None:
@@ -148,6 +151,32 @@ class StorageMixin(SettingsMixin):
             raise ValueError(f"{type(self).__name__} signs URLs for {allowed}, not for {method}")
         return self._presign(key, method, self._expire_seconds(expire), parameters)
 
+    def download_url(
+        self,
+        name: str,
+        *,
+        content_type: str,
+        content_disposition: str,
+        expire: int | datetime.timedelta | datetime.datetime | None = None,
+    ) -> str:
+        """Return a signed URL of ``name`` that answers a GET as this type, with this whole Content-Disposition.
+
+        Both are in the signature, and what the object was stored with does not count; nor does it matter whether
+        url() signs. ``expire`` is as for url(). Raises ValueError where the service can't sign that.
+        """
+        key = self._key(name)
+        wanted = {"content_type": content_type, "content_disposition": content_disposition}
+        if missing := wanted.keys() - self.response_parameters.keys():
+            raise ValueError(f"{type(self).__name__} signs no URLs that set the {min(missing)} of the answer")
+        parameters = {self.response_parameters[idea]: value for idea, value in wanted.items()}
+        try:
+            return self._presign_download(key, self._expire_seconds(expire), parameters)
+        except Exception as error:
+            meaning = self._translated(error, name)
+            if meaning is error:
+                raise
+            raise meaning from error
+
     def _expire_seconds(self, expire: int | datetime.timedelta | datetime.datetime | None) -> int:
         value = self._role("expire", 3600) if expire is None else expire
         if isinstance(value, datetime.datetime):
@@ -177,6 +206,10 @@ class StorageMixin(SettingsMixin):
 
     def _presign(self, key: str, method: str, seconds: int, parameters: Mapping[str, Any]) -> str:
         raise ValueError("This file is not accessible via a signed URL.")
+
+    def _presign_download(self, key: str, seconds: int, parameters: Mapping[str, Any]) -> str:
+        """Return a URL of the service for a GET within exactly ``seconds``; hook."""
+        return self._presign(key, "GET", seconds, parameters)
 
     def _public_url(self, key: str, parameters: Mapping[str, Any]) -> str:
         raise ValueError("This file is not accessible via a URL.")

@@ -32,7 +32,7 @@ class WiredBucket:
         """Return the options of a storage on this bucket, changed by ``options``."""
         return {
             "bucket_name": self.name,
-            "endpoint_url": self.wire.url,
+            "endpoint_url": self.wire.url if self.wire else self.server.endpoint_url,
             "region_name": self.server.region,
             "access_key": self.server.access_key,
             "secret_key": self.server.secret_key,

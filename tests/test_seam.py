@@ -56,7 +56,7 @@ LAYERS = [
 
 # What a backend is made of. Each hook of a capability is defined where, and only where, that is declared.
 REQUIRED_HOOKS = {"_stat", "_open_range", "_put", "_delete", "_list", "_classify"}
-OPTIONAL_HOOKS = {"_advise", "_exists", "_first", "_walk", "_public_url", "_signs_urls"}
+OPTIONAL_HOOKS = {"_advise", "_exists", "_first", "_walk", "_presign_download", "_public_url", "_signs_urls"}
 HOOKS_OF_CAPABILITIES = {
     "parts": "_start_parts",
     "copy": "_copy",
@@ -364,6 +364,7 @@ VERBS = {
     "copy to": lambda storage, name: storage.copy("ok", name),
     "delete": lambda storage, name: storage.delete(name),
     "delete_many": lambda storage, name: storage.delete_many(["ok", name]),
+    "download_url": lambda storage, name: storage.download_url(name, content_type="", content_disposition=""),
     "exists": lambda storage, name: storage.exists(name),
     "get_accessed_time": lambda storage, name: storage.get_accessed_time(name),
     "get_available_name": lambda storage, name: storage.get_available_name(name),
@@ -415,7 +416,8 @@ def untouchable(cls: type[BaseStorage]) -> BaseStorage:
         pytest.fail(f"a hook was called with {arguments}")
 
     hooks = dict.fromkeys(
-        [*REQUIRED_HOOKS, *HOOKS_OF_CAPABILITIES.values(), "_exists", "_walk", "_public_url"], touched
+        [*REQUIRED_HOOKS, *HOOKS_OF_CAPABILITIES.values(), "_exists", "_walk", "_presign_download", "_public_url"],
+        touched,
     )
     capabilities = dataclasses.replace(cls().capabilities, created_time=True, accessed_time=True)
     return type(cls.__name__, (cls,), {**hooks, "capabilities": capabilities, "_classify": lambda self, error: None})()

@@ -264,6 +264,7 @@ class AzureStorage(BaseStorage):
 
     sdk = blob_sdk
     file_class = AzureStorageFile
+    response_parameters = {"content_type": "content_type", "content_disposition": "content_disposition"}
     longest_key = longest_name = LONGEST_KEY
     ranges_at_once = 4  # each holds its answer twice while it arrives
 
@@ -530,6 +531,8 @@ class AzureStorage(BaseStorage):
         if account_key:
             how = {"account_key": account_key}
         elif token:
+            if unsigned := parameters.keys() - {"permission"}:
+                raise ValueError(f"A SAS token can't be given {min(unsigned)!r}; {self._spelt('account_key')} signs it")
             return self._sign_by_token(token, permission)
         elif self.token_credential is not None:
             delegated = self._delegation(expiry)

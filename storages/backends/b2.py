@@ -159,6 +159,8 @@ class B2Storage(BaseStorage):
 
     renamed = {old: Renamed(new) for old, new in _OLD_NAMES.items()}
     parameter_names = {"content_type": "Content-Type", "content_encoding": "b2-content-encoding", "acl": "acl"}
+    response_parameters = {"content_type": "b2ContentType", "content_disposition": "b2ContentDisposition"}
+    signs_prefixes = True
 
     sdk = b2sdk
     longest_key = LONGEST_KEY

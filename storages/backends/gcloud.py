@@ -215,6 +215,7 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
 
     sdk = google_storage
     file_class = GoogleCloudFile
+    response_parameters = {"content_type": "response_type", "content_disposition": "response_disposition"}
     longest_key = LONGEST_KEY
     longest_expire = LONGEST_EXPIRE
     parts_at_once = 0  # the chunks of a resumable upload come one after the other

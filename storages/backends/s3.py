@@ -226,6 +226,10 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         "preload_metadata": "leave it out; nothing is preloaded",
     }
     parameter_names = {"content_type": "ContentType", "content_encoding": "ContentEncoding", "acl": "ACL"}
+    response_parameters = {
+        "content_type": "ResponseContentType",
+        "content_disposition": "ResponseContentDisposition",
+    }
 
     sdk = boto3
     file_class = S3File
@@ -477,11 +481,19 @@ class S3Storage(CompressStorageMixin, BaseStorage):
     def _presign(self, key: str, method: str, seconds: int, parameters: Mapping[str, Any]) -> str:
         if self.custom_domain:
             return self._sign_for_cdn(self._public_url(key, parameters), seconds)
-        if method == "GET":
-            signer: QuerySigner | None = self._derived("signer", self._make_signer)
-            url = signer and signer.sign(key, seconds, self.querystring_window, parameters)
-            if url:
-                return url
+        if method == "GET" and (url := self._sign_fast(key, seconds, self.querystring_window, parameters)):
+            return url
+        return self._sign(key, method, seconds, parameters)
+
+    def _presign_download(self, key: str, seconds: int, parameters: Mapping[str, Any]) -> str:
+        # Not by the CDN, which need not hand the parameters on.
+        return self._sign_fast(key, seconds, 0, parameters) or self._sign(key, "GET", seconds, parameters)
+
+    def _sign_fast(self, key: str, seconds: int, window: int, parameters: Mapping[str, Any]) -> str | None:
+        signer: QuerySigner | None = self._derived("signer", self._make_signer)
+        return signer.sign(key, seconds, window, parameters) if signer else None
+
+    def _sign(self, key: str, method: str, seconds: int, parameters: Mapping[str, Any]) -> str:
         return self.client.generate_presigned_url(
             f"{method.lower()}_object",
             Params={**parameters, "Bucket": self._bucket(), "Key": key},
