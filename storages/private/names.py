@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from django.core.exceptions import SuspiciousFileOperation
-from django.core.files.storage import Storage
+from django.core.files.storage import InMemoryStorage, Storage
 
 from storages.names import clean_name
 
@@ -31,7 +31,7 @@ def local_path(storage: Storage, name: str) -> str:
     NotImplementedError where the storage is not on disk; SuspiciousFileOperation from the storage.
     """
     path = storage.path(name)
-    if not Path(path).is_absolute():
+    if not Path(path).is_absolute() or isinstance(storage, InMemoryStorage):  # which has paths all the same
         raise NotImplementedError(f"{type(storage).__name__}.path() is not one on disk")
     root = os.path.realpath(storage.path(""))
     real = os.path.realpath(path)
