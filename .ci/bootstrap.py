@@ -5,6 +5,7 @@ Usage: bootstrap.py TARGET, a key of TARGETS. Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 MARKER = VENV / "installed.json"
+POLICY = Path("/usr/sbin/policy-rc.d")  # what Debian asks before it starts a service
 
 
 class Programs(NamedTuple):
@@ -28,6 +31,7 @@ class Programs(NamedTuple):
     purpose: str
     wanted: list[str]  # any name of each: "chromium|google-chrome"
     packages: list[str]  # Debian's
+    services: tuple[str, ...] = ()  # that come with them, and are not to run
 
 
 CEPH = Programs(
@@ -40,7 +44,15 @@ OPENSSH = Programs("OpenSSH, the SFTP server of the tests", ["sshd"], ["openssh-
 PROFTPD = Programs(
     "ProFTPD, the FTPS server of the tests", ["proftpd", "openssl"], ["proftpd-core", "proftpd-mod-crypto", "openssl"]
 )
-SERVERS = [CEPH, NODE, OPENSSH, PROFTPD]
+NGINX = Programs("nginx, which sends private files in the tests", ["nginx"], ["nginx"], ("nginx",))
+# Not the package apache2, which is a service.
+APACHE = Programs(
+    "Apache, which sends private files in the tests",
+    ["apache2", "/usr/lib/apache2/modules/mod_xsendfile.so"],
+    ["apache2-bin", "libapache2-mod-xsendfile"],
+)
+LIGHTTPD = Programs("lighttpd, which sends private files in the tests", ["lighttpd"], ["lighttpd"], ("lighttpd",))
+SERVERS = [CEPH, NODE, OPENSSH, PROFTPD, NGINX, APACHE, LIGHTTPD]
 CHROMIUM = Programs("Chromium, which drives the demo", ["chromium|chromium-browser|google-chrome"], ["chromium"])
 
 # What a make target needs: extras of setup.cfg, programs of the system.
@@ -139,11 +151,31 @@ def install_programs(programs: Programs) -> None:
     command = f"apt-get install --no-install-recommends {' '.join(programs.packages)}"
     if not can_apt():
         print(f"{programs.purpose}, is not here and only an administrator of a Debian can install it: {command}")
-    elif not apt_install(programs.packages):
-        print(f"{programs.purpose}, could not be installed: {command}")
+        return
+    with nothing_started():
+        if not apt_install(programs.packages):
+            print(f"{programs.purpose}, could not be installed: {command}")
+    if programs.services and shutil.which("systemctl"):
+        subprocess.run(["systemctl", "disable", *programs.services], check=False, capture_output=True)
+
+
+@contextlib.contextmanager
+def nothing_started() -> Iterator[None]:
+    """Keep apt from starting the services that it installs, of which some take port 80."""
+    if POLICY.exists():
+        yield
+        return
+    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink()
 
 
 def find(name: str) -> str | None:
+    if os.path.isabs(name):
+        return name if os.path.exists(name) else None
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
 
 
