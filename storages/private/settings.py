@@ -14,6 +14,7 @@ DEFAULTS: dict[str, Any] = {
     "PRIVATE_STORAGE_AUTH_FUNCTION": "storages.private.permissions.allow_superuser",  # None denies everybody
     "PRIVATE_STORAGE_INTERNAL_URL": "/private-x-accel-redirect/",
     "PRIVATE_STORAGE_NGINX_VERSION": None,  # "1.5.8"; before 1.5.9 it takes paths unquoted
+    "PRIVATE_STORAGE_REDIRECT_EXPIRE": 60,  # seconds; the life of a signed URL that a client is sent to
     "PRIVATE_STORAGE_S3_REVERSE_PROXY": False,
     "PRIVATE_STORAGE_MINIO_REVERSE_PROXY": False,
     "PRIVATE_STORAGE_HIDE_DENIED": False,  # a denied file is answered as a missing one
