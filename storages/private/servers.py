@@ -10,6 +10,7 @@ import datetime
 import errno
 import os
 import re
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -250,10 +251,15 @@ def _unencoded(path: str) -> bytes:
 
 
 def signed_url(private_file: PrivateFile) -> str:
-    """Return a URL of the storage that answers with the type and the disposition of this delivery."""
+    """Return a URL of the storage that answers with the type and the disposition of this delivery.
+
+    It lives no longer than the link, if one led here.
+    """
+    link = private_file.link
     return _sign(
         private_file.storage,
         private_file.relative_name,
+        longest=max(1, link.claims.expires - int(time.time())) if link else None,
         content_type=private_file.response_type,
         content_disposition=private_file.content_disposition,
     )
@@ -271,10 +277,10 @@ def origin_of(storage: Storage) -> str:
 _origins: weakref.WeakKeyDictionary[Storage, str] = weakref.WeakKeyDictionary()
 
 
-def _sign(storage: Any, name: str, **answer: str) -> str:
+def _sign(storage: Any, name: str, *, longest: int | None = None, **answer: str) -> str:
     expire = int(settings.get("PRIVATE_STORAGE_REDIRECT_EXPIRE"))
-    longest = getattr(storage, "longest_expire", None)
-    return storage.download_url(name, **answer, expire=min(expire, longest) if longest else expire)
+    limits = (longest, getattr(storage, "longest_expire", None))
+    return storage.download_url(name, **answer, expire=min([expire, *filter(None, limits)]))
 
 
 def _split(url: str) -> tuple[str, str]:

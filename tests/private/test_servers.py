@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import time
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
@@ -376,6 +377,15 @@ def test_life_of_a_redirect_is_that_of_the_setting_at_most_that_of_the_storage(
     signing.longest_expire = longest
     location = servers.RedirectServer.serve(asked(signing, "a.txt"))["Location"]
     assert location.endswith(f"expire={expire}")
+
+
+@pytest.mark.parametrize(("left", "expires"), [(5, {4, 5}), (0, {1}), (3600, {60})])
+@pytest.mark.threat("T-09")
+def test_redirect_lives_no_longer_than_the_link_that_led_to_it(signing, left, expires):
+    private_file = asked(signing, "a.txt")
+    private_file.link = SimpleNamespace(claims=SimpleNamespace(expires=int(time.time()) + left))
+    location = servers.RedirectServer.serve(private_file)["Location"]
+    assert int(location.rpartition("expire=")[2]) in expires
 
 
 def test_long_signature_is_no_obstacle(signing, monkeypatch):
