@@ -337,6 +337,16 @@ def test_name_of_no_file_is_a_404_that_tells_nothing(request_of, error, method):
 
 
 @pytest.mark.seed("S14")
+def test_head_reads_nothing_of_the_file(request_of, memory):
+    memory.save("long.bin", ContentFile(bytes(1024 * 1024)))
+    memory.calls.clear()
+    response = PrivateStorageView.as_view(storage=memory)(request_of(method="HEAD"), path="long.bin")
+    assert response["Content-Length"] == str(1024 * 1024)
+    assert "_open_range" not in memory.calls
+    response.close()
+
+
+@pytest.mark.seed("S14")
 def test_file_is_streamed(request_of, memory):
     memory.save("long.bin", ContentFile(bytes(1024 * 1024)))
     response = PrivateStorageView.as_view(storage=memory)(request_of(), path="long.bin")
