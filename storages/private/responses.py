@@ -227,8 +227,10 @@ class _Ranges(_Source):
             return
         start, end, probes = (0, None, False) if at_once else _first_look(asked)
         self._body = self._storage.open_range(self._name, start, end)
-        self.stat = self._body.stat or self._storage.stat(self._name)
-        size = self.stat.size
+        told = self._body.stat
+        if told is None or (start >= told.size and not (told.etag or told.modified)):
+            told = self._storage.stat(self._name)  # an answer without bytes may tell the size, or nothing
+        self.stat, size = told, told.size
         self._opened = Range(start, size if end is None else min(end, size))
         if probes:
             self._probe = self._body.read()

@@ -113,6 +113,30 @@ def test_first_byte_comes_before_the_second_chunk_is_fetched(pattern):
         assert pattern.read == CHUNK
 
 
+class Silent(Pattern):
+    """A service that says of a range beyond the end only how long the object is, or nothing."""
+
+    told_beyond: Any = None
+
+    def _open_range(self, key, start, end, if_match=None):
+        body = super()._open_range(key, start, end, if_match)
+        if start >= body.stat.size:
+            body.stat = self.told_beyond
+        return body
+
+
+@pytest.mark.parametrize("told", [None, Stat(GIB)])
+@pytest.mark.parametrize(("etag", "status"), [("", 416), ('"v1"', 416), ('"v0"', 200)])
+def test_range_beyond_the_end_is_refused_of_the_right_object_only(told, etag, status):
+    storage = Silent()
+    storage.sizes, storage.told_beyond = {"big.bin": GIB}, told
+    response = ask(storage, Range=f"bytes={GIB}-", **({"If_Range": etag} if etag else {}))
+    response.close()
+    assert (response.status_code, response.headers["ETag"]) == (status, '"v1"')
+    assert response.headers.get("Content-Range") == (f"bytes */{GIB}" if status == 416 else None)
+    assert storage.bodies == 0
+
+
 # Versions
 
 
@@ -458,6 +482,20 @@ def test_djangos_own_conditions_agree(site, middleware, headers, status):
     assert site.storage.bodies == 0
 
 
+class Watched(FileSystemStorage):
+    """A directory with one file, and what was opened of it."""
+
+    def __init__(self, location):
+        super().__init__(location)
+        self.opened = []
+        self.save("a.bin", ContentFile(b"a"))
+        self.opened.clear()
+
+    def _open(self, name, mode="rb"):
+        self.opened.append(super()._open(name, mode))
+        return self.opened[-1]
+
+
 # WSGI
 
 
@@ -543,16 +581,29 @@ def test_answer_that_nobody_takes_lets_the_storage_go(pattern, factory):
 @pytest.mark.threat("T-12")
 @pytest.mark.parametrize("factory", [RequestFactory, AsyncRequestFactory])
 def test_answer_that_nobody_takes_closes_its_file(tmp_path, factory):
-    FileSystemStorage(tmp_path).save("a.bin", ContentFile(b"a"))
-    opened = []
+    storage = Watched(tmp_path)
+    ask(storage, "a.bin", factory=factory)
+    assert [file.closed for file in storage.opened] == [True]
 
-    class Watched(FileSystemStorage):
-        def _open(self, name, mode="rb"):
-            opened.append(super()._open(name, mode))
-            return opened[-1]
 
-    ask(Watched(tmp_path), "a.bin", factory=factory)
-    assert [file.closed for file in opened] == [True]
+@pytest.mark.parametrize("headers", [{"If_None_Match": "*"}, {"If_Match": '"other"'}, {"Range": "bytes=5-"}])
+def test_answer_without_the_file_closes_it(tmp_path, headers):
+    storage = Watched(tmp_path)
+    response = ask(storage, "a.bin", **headers)
+    assert response.status_code in (304, 412, 416)
+    assert [file.closed for file in storage.opened] == [True]
+
+
+def test_error_on_the_way_closes_the_file(tmp_path):
+    class Untyped(PrivateFile):
+        @property
+        def response_type(self):
+            raise RuntimeError("no type")
+
+    storage = Watched(tmp_path)
+    with pytest.raises(RuntimeError, match="no type"):
+        responses.stream(Untyped(RequestFactory().get("/"), storage, "a.bin"))
+    assert [file.closed for file in storage.opened] == [True]
 
 
 def test_answer_that_is_read_whole_lets_the_storage_go_by_itself(pattern):
