@@ -279,7 +279,9 @@ TYPES = [
 
 
 @pytest.mark.threat("T-27")
-@pytest.mark.parametrize(("claim", "content", "name", "taken"), TYPES)
+@pytest.mark.parametrize(
+    ("claim", "content", "name", "taken"), TYPES, ids=[f"{number} {row[0]}" for number, row in enumerate(TYPES)]
+)
 def test_claim_bytes_and_name_have_to_agree(claim, content, name, taken):
     assert sniffing.fits(name, claim, content, [claim]) is taken
 
@@ -386,7 +388,9 @@ def test_image_has_its_size_noted(root):
 
 
 @pytest.mark.parametrize(
-    ("content", "name"), [(b"text", "a.png"), (SVG, "a.svg"), (HTML, "a.png"), (PDF, "a.pdf"), (PNG, "a.html")]
+    ("content", "name"),
+    [(b"text", "a.png"), (SVG, "a.svg"), (HTML, "a.png"), (PDF, "a.pdf"), (PNG, "a.html")],
+    ids=["text", "SVG", "HTML", "PDF", "name of a page"],
 )
 def test_only_images_are_taken_for_images(content, name):
     assert not PortraitForm({}, {"image": upload(content, name, "image/png")}).is_valid()
