@@ -156,7 +156,7 @@ def check_deliveries(app_configs: Any, **kwargs: Any) -> Iterator[CheckMessage]:
             except (ImportError, ImproperlyConfigured) as error:
                 yield _error("E007", f"{route.label}: there is no delivery {chosen!r}: {error}", None, None)
                 continue
-            if problem := _problem_of_delivery(cls, storage):
+            if problem := servers.problem_of(cls, storage):
                 yield _error("E007", f"{route.label}: {chosen!r} cannot deliver its files: {problem}", None, None)
 
 
@@ -337,11 +337,6 @@ def _problem_of_policy(policy: str) -> str:
     except ImportError as error:
         return f"which cannot be imported: {error}"
     return "" if callable(found) else "which is no function"
-
-
-def _problem_of_delivery(server_class: Any, storage: Any) -> str | None:
-    ask = getattr(servers, "problem_of", None)
-    return ask(server_class, storage) if ask else None
 
 
 def _is_there(path: str) -> bool:

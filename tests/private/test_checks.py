@@ -17,7 +17,6 @@ from django.test.utils import isolate_apps
 from django.urls import include, path, re_path
 
 from storages.backends.memory import MemoryStorage
-from storages.private import servers
 from storages.private.checks import CHECKS, DEAD_SETTINGS, TAG
 from storages.private.fields import PrivateFileField
 from storages.private.storage import PrivateFileSystemStorage, PrivateStorageMixin, private_storage
@@ -271,13 +270,6 @@ def test_delivery_that_is_not_there_is_reported(name):
     assert f"there is no delivery {name!r}" in found(ROOT_URLCONF=urls(Guarded.as_view(server_class=name)))["E007"]
 
 
-@pytest.fixture
-def picky(monkeypatch):
-    ask = getattr(servers, "problem_of", lambda server_class, storage: server_class.problem(storage))
-    monkeypatch.setattr(servers, "problem_of", ask, raising=False)
-
-
-@pytest.mark.usefixtures("picky")
 def test_delivery_that_cannot_is_reported():
     good = Guarded.as_view(server_class=Picky)
     assert found(ROOT_URLCONF=urls(good)) == {}
@@ -287,11 +279,27 @@ def test_delivery_that_cannot_is_reported():
     assert "not these" in found(ROOT_URLCONF=urls(chosen))["E007"]
 
 
-@pytest.mark.usefixtures("picky")
 def test_delivery_of_a_models_files_is_looked_at():
     model = type("Model", (), {"_meta": type("Meta", (), {"get_field": lambda name: field})})
     field = PrivateFileField(storage=PrivateMemoryStorage())
     assert "not these" in found(ROOT_URLCONF=urls(PaperView.as_view(model=model, server_class=Picky)))["E007"]
+
+
+@pytest.mark.parametrize(
+    ("name", "storage", "ids"),
+    [
+        ("nginx", PrivateFileSystemStorage("/srv/private"), set()),
+        ("apache", PrivateFileSystemStorage("/srv/private"), set()),
+        ("redirect", PrivateFileSystemStorage("/srv/private"), {"E007"}),
+        ("nginx-proxy", PrivateFileSystemStorage("/srv/private"), {"E007"}),
+        ("nginx", PrivateMemoryStorage(), {"E007"}),
+        ("apache", PrivateMemoryStorage(), {"E007"}),
+        ("lighttpd", PrivateMemoryStorage(), {"E007"}),
+        ("django", PrivateMemoryStorage(), set()),
+    ],
+)
+def test_delivery_goes_with_the_storage(name, storage, ids):
+    assert found(ROOT_URLCONF=urls(Guarded.as_view(server_class=name, storage=storage))).keys() == ids
 
 
 # Earlier packages
