@@ -228,6 +228,18 @@ def test_timed_etags_of_a_storage_are_weak_while_young(moment):
     assert ask(storage, method="HEAD").headers["ETag"] == ('"t"' if moment else 'W/"t"')
 
 
+@pytest.mark.threat("T-17")
+def test_etag_does_not_tell_the_address_of_what_is_named_after_its_content():
+    class Addressed(Pattern):
+        capabilities = Capabilities(ranges=True, content_addressed=True)
+
+    storage = Addressed()
+    storage.sizes = {"big.bin": 100}
+    etag = ask(storage, method="HEAD").headers["ETag"]
+    assert "v1" not in etag
+    assert ask(storage, If_None_Match=etag).status_code == 304
+
+
 # Errors
 
 
