@@ -51,7 +51,6 @@ class _Kept(NamedTuple):
 
     storage: Any
     where: Any  # for the message: a field, or text
-    is_linked: bool  # whether something asks for its URLs
 
 
 class _Route(NamedTuple):
@@ -106,10 +105,11 @@ def check_roots(app_configs: Any, **kwargs: Any) -> Iterator[CheckMessage]:
 
 
 def check_urls(app_configs: Any, **kwargs: Any) -> Iterator[CheckMessage]:
-    """Report private storages whose URLs lead nowhere."""
-    for kept in _kept():
-        storage = kept.storage
-        if not kept.is_linked or not isinstance(storage, PrivateStorageMixin):
+    """Report fields whose files have URLs that lead nowhere; those with a detail view of their own need none."""
+    own = {(route.value("model"), route.value("model_file_field")) for route in _routes()}
+    fields = [field for field in _fields() if (field.model, field.name) not in own]
+    for storage, field in {id(storage): (storage, field) for field, storage in map(_with_storage, fields)}.values():
+        if not isinstance(storage, PrivateStorageMixin):
             continue
         if storage.base_url or getattr(storage, "_base_url", None) or not storage._is_served():
             continue
@@ -120,7 +120,7 @@ def check_urls(app_configs: Any, **kwargs: Any) -> Iterator[CheckMessage]:
             hint = "Add path('private-media/', include('storages.private.urls')) to the project's URLs."
             if name != PrivateStorageMixin.view_name.default:
                 hint = f"Add a view with <path:path> under the name {name!r}, or correct 'view_name'."
-            yield _error("E004", f"Private files have no URL: no view is named {name!r}", hint, kept.where)
+            yield _error("E004", f"Private files have no URL: no view is named {name!r}", hint, field)
 
 
 def check_permissions(app_configs: Any, **kwargs: Any) -> Iterator[CheckMessage]:
@@ -143,21 +143,27 @@ def check_permissions(app_configs: Any, **kwargs: Any) -> Iterator[CheckMessage]
 
 def check_deliveries(app_configs: Any, **kwargs: Any) -> Iterator[CheckMessage]:
     """Report deliveries that do not exist, or that cannot send the files of their storage."""
-    seen = set()
+    told = set()
     for route in _routes():
         for storage in _storages_of(route):
-            chosen = route.value("server_class") or getattr(storage, "server", None)
-            chosen = chosen or settings.get("PRIVATE_STORAGE_SERVER")
-            if (route.view, id(storage), str(chosen)) in seen:
-                continue
-            seen.add((route.view, id(storage), str(chosen)))
-            try:
-                cls = servers.get_server_class(settings.modern(chosen)) if isinstance(chosen, str) else chosen
-            except (ImportError, ImproperlyConfigured) as error:
-                yield _error("E007", f"{route.label}: there is no delivery {chosen!r}: {error}", None, None)
-                continue
-            if problem := servers.problem_of(cls, storage):
-                yield _error("E007", f"{route.label}: {chosen!r} cannot deliver its files: {problem}", None, None)
+            problem = _problem_of_delivery(route, storage)
+            if problem and (route.view, problem) not in told:
+                told.add((route.view, problem))
+                yield _error("E007", f"{route.label}: {problem}", None, None)
+
+
+def _problem_of_delivery(route: _Route, storage: Any) -> str | None:
+    chosen = route.value("server_class")
+    try:
+        chosen = chosen or getattr(storage, "server", None) or settings.get("PRIVATE_STORAGE_SERVER")
+        cls = servers.get_server_class(settings.modern(chosen)) if isinstance(chosen, str) else chosen
+    except (ImportError, ImproperlyConfigured) as error:
+        return f"there is no delivery {chosen!r}: {error}"
+    try:
+        problem = servers.problem_of(cls, storage)
+    except ImproperlyConfigured:  # of the storage, about which other checks speak
+        return None
+    return f"{chosen!r} cannot deliver its files: {problem}" if problem else None
 
 
 def check_old_names(app_configs: Any, **kwargs: Any) -> Iterator[CheckMessage]:
@@ -224,21 +230,23 @@ def _error(number: str, message: str, hint: str | None, where: Any) -> Error:
 def _kept() -> list[_Kept]:
     """Return the private storages of the project, each once."""
     found = {id(kept.storage): kept for kept in _kept_by_settings() if kept.storage is not None}
-    for field in _fields():
-        storage = _default() if field.storage is private_storage else field.storage
+    for field, storage in map(_with_storage, _fields()):
         if storage is not None:
-            # A field tells more than a setting: somebody asks for URLs.
-            found[id(storage)] = _Kept(storage, field, is_linked=True)
+            found[id(storage)] = _Kept(storage, field)  # which tells more than a setting
     return list(found.values())
+
+
+def _with_storage(field: Any) -> tuple[Any, Any]:
+    return field, _default() if field.storage is private_storage else field.storage
 
 
 def _kept_by_settings() -> Iterator[_Kept]:
     if _is_default_used():
-        yield _Kept(_default(), "private_storage", is_linked=False)
+        yield _Kept(_default(), "private_storage")
     for alias, parameters in django_settings.STORAGES.items():
         cls = _imported(parameters.get("BACKEND", ""))
         if isinstance(cls, type) and issubclass(cls, PrivateStorageMixin):
-            yield _Kept(_made(alias), f"STORAGES[{alias!r}]", is_linked=False)
+            yield _Kept(_made(alias), f"STORAGES[{alias!r}]")
 
 
 def _default() -> Any:
@@ -323,8 +331,8 @@ def _storages_of(route: _Route) -> list[Any]:
         return [found] if (found := _default()) is not None else []
     model, field = route.value("model"), route.value("model_file_field")
     if model is not None and field:
-        storage = model._meta.get_field(field).storage
-        return [_default()] if storage is private_storage else [storage]
+        fields = [one for one in model._meta.fields if one.name == field and isinstance(one, FileField)]
+        return [storage for _, storage in map(_with_storage, fields) if storage is not None]
     storage = route.value("storage")
     if isinstance(storage, str):
         storage = _made(storage)

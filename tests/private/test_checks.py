@@ -200,6 +200,14 @@ def test_storage_that_signs_needs_no_view():
     assert "E004" in with_model(PrivateS3Storage(**keys, querystring_auth=False), ROOT_URLCONF=NoUrls)
 
 
+def test_model_with_a_detail_view_needs_no_other(monkeypatch):
+    with isolate_apps("django.contrib.contenttypes", attr_name="apps") as apps:
+        model = private_model()
+    monkeypatch.setattr("storages.private.checks.apps", apps)
+    assert found(ROOT_URLCONF=urls(PaperView.as_view(model=model))) == {}
+    assert "E004" in found(ROOT_URLCONF=urls(PaperView.as_view(model=model, model_file_field="other")))
+
+
 # Permissions
 
 
@@ -280,8 +288,8 @@ def test_delivery_that_cannot_is_reported():
 
 
 def test_delivery_of_a_models_files_is_looked_at():
-    model = type("Model", (), {"_meta": type("Meta", (), {"get_field": lambda name: field})})
-    field = PrivateFileField(storage=PrivateMemoryStorage())
+    with isolate_apps("django.contrib.contenttypes"):
+        model = private_model(PrivateMemoryStorage())
     assert "not these" in found(ROOT_URLCONF=urls(PaperView.as_view(model=model, server_class=Picky)))["E007"]
 
 
