@@ -67,6 +67,14 @@ def metered():
         _thread.bill = None
 
 
+def keep_cost(request, action, label):
+    """Remember for the next page what this request has cost so far."""
+    request.session["costs"] = {
+        **request.session.get("costs", {}),
+        action: {"label": label, **request.bill.summary()},
+    }
+
+
 class MeterMiddleware:
     """Give each request its ``bill``; it goes on counting while the page is rendered."""
 
