@@ -6,6 +6,7 @@ from urllib.parse import urljoin
 
 from django.core.files.storage import default_storage
 
+from example import check_private
 from example.album.forms import MAX_SIZE
 from example.album.landscapes import SCENES
 from example.backends import BACKENDS
@@ -51,6 +52,8 @@ class Expected(NamedTuple):
     listing: tuple[str, ...] = ("not counted",)
     delete: tuple[str, ...] = ("not counted",)
     delete_all: tuple[str, ...] = ("not counted",)
+    deliveries: tuple[str, ...] = ("django",)  # of private files
+    unheeded: str = ""  # why an answer to a signed URL is not as the signature says
     unsigned: int | str = "a view of the site shows it, to all who see the site"  # or why there is no signature
 
 
@@ -64,6 +67,7 @@ EXPECTED = {
         listing=("2 GET",),
         delete=("1 DELETE",),
         delete_all=("1 POST", "DeleteObjects 200"),
+        deliveries=("django", "redirect", "nginx-proxy"),
         unsigned=403,
     ),
     "azure": Expected(
@@ -74,6 +78,7 @@ EXPECTED = {
         listing=("2 GET",),
         delete=("1 DELETE",),
         delete_all=("1 POST",),
+        deliveries=("django", "redirect", "nginx-proxy"),
         unsigned=403,
     ),
     "gcs": Expected(
@@ -84,7 +89,9 @@ EXPECTED = {
         listing=("2 GET",),
         delete=("1 DELETE",),
         delete_all=("1 POST",),
+        deliveries=("django", "redirect", "nginx-proxy"),
         unsigned="fake-gcs-server checks no signature",
+        unheeded="fake-gcs-server does not heed what a URL says of its answer",
     ),
     "sftp": Expected(),
     "ftp": Expected(
@@ -104,6 +111,7 @@ EXPECTED = {
         listing=("1 POST",),
         delete=("2 POST",),
         delete_all=(f"{2 * (COUNT + 1)} POST",),
+        deliveries=("django", "nginx-proxy"),
         unsigned=401,
     ),
     "ipfs": Expected(
@@ -114,6 +122,7 @@ EXPECTED = {
         listing=("1 POST",),
         delete=("1 POST",),
         delete_all=(f"{COUNT + 1} POST",),
+        deliveries=("django", "nginx", "apache", "lighttpd"),
         unsigned="a gateway shows it to whoever knows the CID",
     ),
 }
@@ -305,7 +314,9 @@ STEPS = (
     listing_shows_size_and_time,
     delete_costs_one_request,
     delete_all_costs_one_request,
+    *check_private.STEPS,
     stopped_server_is_explained,
+    check_private.stopped_server_is_not_told,
 )
 
 

@@ -67,6 +67,16 @@ def metered():
         _thread.bill = None
 
 
+@contextmanager
+def unmetered():
+    """Put this thread's requests on no bill."""
+    bill, _thread.bill = getattr(_thread, "bill", None), None
+    try:
+        yield
+    finally:
+        _thread.bill = bill
+
+
 def keep_cost(request, action, label):
     """Remember for the next page what this request has cost so far."""
     request.session["costs"] = {
