@@ -32,7 +32,7 @@ from storages.private.models import PrivateFile
 from storages.readers import Unzipped
 from storages.streams import file_on_disk
 
-CHUNK_SIZE = 128 * 1024  # bytes; what is read before it is sent, and the most that an answer holds
+CHUNK_SIZE = 256 * 1024  # bytes; what is read before it is sent, and the most that an answer holds
 # What is fetched to learn of an object on which the answer depends: all of a small one.
 PROBE = 64 * 1024  # bytes
 # Where hardly any object reaches, and not every service understands the number.
@@ -414,11 +414,22 @@ class Body:
         except BaseException:
             self.close()
             raise
-        if chunk is None or self._closing:  # close() leaves it to whoever is reading
+        if self.finished or self._closing:  # close() leaves it to whoever is reading
             self.close()
         if chunk is None:
             raise StopIteration
         return chunk
+
+    @property
+    def short(self) -> bool:
+        """Whether all of it is one chunk."""
+        whole = self._pieces[0] if self._exact and len(self._pieces) == 1 else None
+        return isinstance(whole, Range) and whole.length <= CHUNK_SIZE
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last chunk was read."""
+        return not self._pieces
 
     def _chunk(self) -> bytes | None:
         while self._pieces:
@@ -459,16 +470,25 @@ class Body:
 
 
 class AsyncBody:
-    """A Body for ASGI: read in threads, one chunk at a time, when the one before has gone out."""
+    """A Body for ASGI: read in threads, one chunk at a time, when the one before has gone out.
+
+    What is only one chunk is read by the thread that answers: for a small file, a change of threads takes longer.
+    """
 
     def __init__(self, body: Body):
         self._body = body
+        self._first = next(body, None) if body.short else None
         self.close = body.close
 
     def __aiter__(self) -> AsyncBody:
         return self
 
     async def __anext__(self) -> bytes:
+        first, self._first = self._first, None
+        if first is not None:
+            return first
+        if self._body.finished:
+            raise StopAsyncIteration
         try:
             chunk = await asyncio.to_thread(next, self._body, None)
         except asyncio.CancelledError:
