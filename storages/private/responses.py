@@ -414,22 +414,11 @@ class Body:
         except BaseException:
             self.close()
             raise
-        if self.finished or self._closing:  # close() leaves it to whoever is reading
+        if chunk is None or self._closing:  # close() leaves it to whoever is reading
             self.close()
         if chunk is None:
             raise StopIteration
         return chunk
-
-    @property
-    def short(self) -> bool:
-        """Whether all of it is one chunk."""
-        whole = self._pieces[0] if self._exact and len(self._pieces) == 1 else None
-        return isinstance(whole, Range) and whole.length <= CHUNK_SIZE
-
-    @property
-    def finished(self) -> bool:
-        """Whether the last chunk was read."""
-        return not self._pieces
 
     def _chunk(self) -> bytes | None:
         while self._pieces:
@@ -470,25 +459,16 @@ class Body:
 
 
 class AsyncBody:
-    """A Body for ASGI: read in threads, one chunk at a time, when the one before has gone out.
-
-    What is only one chunk is read by the thread that answers: for a small file, a change of threads takes longer.
-    """
+    """A Body for ASGI: read in threads, one chunk at a time, when the one before has gone out."""
 
     def __init__(self, body: Body):
         self._body = body
-        self._first = next(body, None) if body.short else None
         self.close = body.close
 
     def __aiter__(self) -> AsyncBody:
         return self
 
     async def __anext__(self) -> bytes:
-        first, self._first = self._first, None
-        if first is not None:
-            return first
-        if self._body.finished:
-            raise StopAsyncIteration
         try:
             chunk = await asyncio.to_thread(next, self._body, None)
         except asyncio.CancelledError:

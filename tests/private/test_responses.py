@@ -763,37 +763,6 @@ def test_asgi_waits_for_the_storage_in_a_thread(pattern):
     assert asyncio.run(run()) == CHUNK
 
 
-@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=10-19"}, {"Range": "bytes=0-9"}])
-def test_asgi_sends_a_small_file_without_a_thread(pattern, monkeypatch, headers):
-    async def run():
-        response = ask(pattern, "small.bin", factory=AsyncRequestFactory, **headers)
-        assert pattern.bodies == 0
-        return [chunk async for chunk in response.streaming_content]
-
-    monkeypatch.setattr(asyncio, "to_thread", None)
-    assert asyncio.run(run()) == [b"1" * (10 if headers else 100)]
-
-
-def test_asgi_closes_a_small_file_with_its_only_chunk(tmp_path):
-    class Remembering(FileSystemStorage):
-        def _open(self, name, mode="rb"):
-            self.opened = super()._open(name, mode)
-            return self.opened
-
-    storage = Remembering(tmp_path)
-    storage.save("a.txt", ContentFile(b"a"))
-    response = ask(storage, "a.txt", factory=AsyncRequestFactory)
-    assert storage.opened.closed
-    response.close()
-
-
-def test_asgi_tells_of_a_small_file_that_breaks_off_before_it_answers(pattern):
-    pattern.broken_after = 0
-    with pytest.raises(ConnectionError):
-        ask(pattern, "small.bin", factory=AsyncRequestFactory)
-    assert pattern.bodies == 0
-
-
 @pytest.mark.parametrize("headers", [{"If-None-Match": '"v1"'}, {"If-Match": '"v0"'}, {"Range": f"bytes={GIB}-"}])
 @pytest.mark.parametrize("factory", [RequestFactory, AsyncRequestFactory])
 def test_answer_without_the_file_opens_nothing_that_stays_open(pattern, headers, factory):
