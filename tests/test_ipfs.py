@@ -367,7 +367,7 @@ def test_missing_credentials_are_a_permission_error_with_advice(verb):
     with FakeIPFS("Bearer right") as fake:
         storage = IPFSStorage(fake.api_url, auth="wrong-token")
         deeds = {"open": storage.open, "size": storage.size, "get_modified_time": storage.get_modified_time}
-        deeds.update(exists=storage.exists, delete=storage.delete)
+        deeds.update(exists=storage.exists, delete=storage.delete, stat=storage.stat)
         deeds["open_range"] = lambda name: storage.open_range(name, 0, 1)
         deed = deeds.get(verb, lambda name: REFUSABLE["save" if verb == "copy" else verb](storage))
         with pytest.raises(PermissionError, match="IPFS_STORAGE_AUTH") as caught:
