@@ -14,7 +14,7 @@ import io
 import itertools
 import posixpath
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, TypeVar
 
 from django.conf import settings as django_settings
@@ -23,7 +23,19 @@ from django.core.files.storage import Storage
 from django.core.files.utils import validate_file_name
 from django.utils import timezone
 
-from storages.contract import Body, DeleteError, Entry, ObjectChanged, PartUpload, Stat, WriteOptions
+from storages.contract import (
+    Body,
+    DeleteError,
+    Enforced,
+    Entry,
+    ObjectChanged,
+    PartUpload,
+    Received,
+    SignedRequest,
+    Stat,
+    UploadTerms,
+    WriteOptions,
+)
 from storages.errors import Translated, translated
 from storages.files import StorageFile
 from storages.mixin import StorageMixin
@@ -289,6 +301,37 @@ class BaseStorage(StorageMixin, Storage):
         self.copy(source, target)
         if source_key != target_key:
             self.delete(source)
+
+    # Uploads that somebody else makes: a browser, by requests that are signed here
+
+    @property
+    def upload_kinds(self) -> Mapping[str, Enforced]:
+        """The kinds of upload that can be signed (post, put, link; multipart, resumable, blocks), the best first."""
+        return {}
+
+    def presign_upload(self, name: str, kind: str, terms: UploadTerms) -> SignedRequest:
+        """Return the one request that uploads ``name``: of the kinds post, put and link. Raises ValueError."""
+        raise NotImplementedError
+
+    def open_upload(self, name: str, kind: str, terms: UploadTerms) -> str:
+        """Begin an upload in parts (multipart, resumable, blocks) and return its state, to be kept secret."""
+        raise NotImplementedError
+
+    def presign_part(self, name: str, kind: str, state: str, number: int, terms: UploadTerms) -> SignedRequest:
+        """Return the request that sends part ``number``, counted from 1; a resumable one for all that is left."""
+        raise NotImplementedError
+
+    def received_parts(self, name: str, kind: str, state: str) -> list[Received]:
+        """Return the parts that have arrived; of a resumable upload one, of all bytes so far."""
+        raise NotImplementedError
+
+    def close_upload(self, name: str, kind: str, state: str, terms: UploadTerms) -> None:
+        """Make one object of the parts, replacing none. Raises FileExistsError, ValueError where parts are missing."""
+        raise NotImplementedError
+
+    def abandon_upload(self, name: str, kind: str, state: str) -> None:
+        """Give an upload in parts up, and what has arrived of it; silent where there is none."""
+        raise NotImplementedError
 
     # Kept for code written for earlier releases
 

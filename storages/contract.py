@@ -68,6 +68,46 @@ class WriteOptions:
     if_match: str | None = None  # fail when the object's etag is no longer this one
 
 
+@dataclass(frozen=True)
+class Enforced:
+    """What the service itself refuses, of an upload that somebody else makes; words of the uploads' protocol."""
+
+    size: str = "finish"  # exact, range: signed; finish: looked at when it is over
+    type: str = "finish"  # signed, finish
+    checksum: str = "none"  # signed, finish, none
+    overwrite: str = "promote"  # denied: a second write is refused; promote: it would hit a copy that is not used
+
+
+@dataclass(frozen=True)
+class UploadTerms:
+    """What one upload by somebody else is to be; all of it goes into the signatures where the service takes it."""
+
+    size: int  # bytes, exactly
+    content_type: str
+    seconds: int  # that a signature lives
+    part_size: int = 0  # bytes of every part but the last; 0 where there are none
+    checksum: str = ""  # SHA-256 of the whole, base64
+    origin: str = ""  # of the page that sends it: https://example.com
+
+
+@dataclass(frozen=True)
+class SignedRequest:
+    """A request for somebody else to make, exactly so."""
+
+    method: str
+    url: str = field(repr=False)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    fields: dict[str, str] = field(default_factory=dict, repr=False)  # of a form, before the file
+    file_field: str = "file"
+
+
+class Received(NamedTuple):
+    """A part that the service has."""
+
+    number: int  # from 1
+    size: int  # bytes
+
+
 class Body(Protocol):
     """Bytes on their way from the service, and what came along with them."""
 

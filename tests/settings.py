@@ -13,7 +13,9 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "storages",
     "storages.private",
+    "storages.uploads",
     "tests.private",
+    "tests.uploads",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

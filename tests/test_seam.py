@@ -51,7 +51,7 @@ LAYERS = [
     (3, ("base",)),
     (4, ("backends",)),
     (5, ("apps", "checks", "testing")),
-    (6, ("management", "private")),
+    (6, ("management", "private", "uploads")),
 ]
 
 # What a backend is made of. Each hook of a capability is defined where, and only where, that is declared.

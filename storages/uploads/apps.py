@@ -1,0 +1,15 @@
+"""The Django app: direct uploads."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class StoragesUploadsConfig(AppConfig):
+    """Direct uploads; ``manage.py check`` looks at what fields promise and storages can keep."""
+
+    name = "storages.uploads"
+    label = "storages_uploads"
+    verbose_name = _("Direct uploads")
+    default_auto_field = "django.db.models.BigAutoField"
