@@ -9,6 +9,7 @@ from django.conf import settings as django_settings
 DEFAULTS: dict[str, Any] = {
     "UPLOADS_PERMISSION": "storages.uploads.permissions.allow_authenticated",  # None denies everybody
     "UPLOADS_SLOT_EXPIRE": 12 * 3600,  # seconds that a form may lie open
+    "UPLOADS_SLOT_FILES": 100,  # uploads that one rendering of a form is good for, and all rows that it grows
     "UPLOADS_EXPIRE": 24 * 3600,  # seconds that an upload may take, and a form then has for taking it
     "UPLOADS_LINK_EXPIRE": 300,  # seconds that a signature for one request lives
     "UPLOADS_PART_SIZE": 16 * 1024 * 1024,  # bytes; larger where the number of parts would be too large
@@ -19,6 +20,7 @@ DEFAULTS: dict[str, Any] = {
     "UPLOADS_RATE": None,  # dotted path: request, field to seconds to wait, or None
     "UPLOADS_SCANNER": None,  # dotted path: what looks at every file before a form may take it
     "UPLOADS_SPOOL": None,  # directory for uploads through this server; None: that of the system's temporary files
+    "UPLOADS_SPOOL_QUOTA": None,  # bytes of all uploads in it; None: what the disk has, less a tenth
     "UPLOADS_FAKE": None,  # whether the fake S3 answers; None: with DEBUG
 }
 
