@@ -8,10 +8,12 @@ import posixpath
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.core import checks
 from django.core.exceptions import ValidationError
 from django.core.files.base import File
 from django.db import connections, models, router, transaction
+from django.db.models import signals
 from django.db.models.fields.files import FieldFile
 from django.template.defaultfilters import filesizeformat
 from django.utils.functional import cached_property
@@ -223,17 +225,31 @@ class DirectUploadField(models.FileField):
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
         """Store the file, or claim the upload. Raises UploadError if another row has it."""
-        replaced = "" if add or not self.delete_replaced else self._name_in_database(model_instance)
+        if self.delete_replaced:
+            setattr(model_instance, self._replaced, "" if add else self._name_in_database(model_instance))
         if isinstance(file := getattr(model_instance, self.attname), DirectFieldFile):
             file.confirm_claim()
-        file = super().pre_save(model_instance, add)
-        if replaced and replaced != file.name:
-            delete_owned(self, replaced)
-        return file
+        return super().pre_save(model_instance, add)
+
+    def contribute_to_class(self, cls: Any, name: str, **options: Any) -> None:  # type: ignore[override]
+        super().contribute_to_class(cls, name, **options)
+        if self.delete_replaced and not cls._meta.abstract:
+            signals.post_save.connect(self._after_save)  # of proxies and children too, which are other senders
+
+    @property
+    def _replaced(self) -> str:
+        return f"_{self.attname}_replaced"  # of an instance: its file before it was saved
 
     def _name_in_database(self, instance: models.Model) -> str:
-        rows = type(instance)._base_manager.filter(pk=instance.pk)
+        rows = type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk)
         return rows.values_list(self.attname, flat=True).first() or ""
+
+    def _after_save(self, instance: models.Model, using: str, **options: Any) -> None:
+        if not isinstance(instance, self.model):
+            return
+        name = instance.__dict__.pop(self._replaced, "")
+        if name and name != getattr(instance, self.attname).name:
+            delete_owned(self, name, using)
 
     def formfield(self, **options: Any) -> Any:
         """Return a field for forms, in the admin's clothes there."""
@@ -242,7 +258,12 @@ class DirectUploadField(models.FileField):
         return super().formfield(**{"form_class": DirectUploadFormField, "field": self, **options})
 
     def check(self, **options: Any) -> list[checks.CheckMessage]:
-        return [*super().check(**options), *self._check_limits(), *self._check_length()]
+        return [*super().check(**options), *self._check_app(), *self._check_limits(), *self._check_length()]
+
+    def _check_app(self) -> Iterable[checks.CheckMessage]:
+        if not apps.is_installed("storages.uploads"):
+            text = "storages.uploads is not in INSTALLED_APPS: there is nowhere to keep what was uploaded"
+            yield checks.Error(text, "Add it, and migrate.", self, "storages_uploads.E014")
 
     def _check_limits(self) -> Iterable[checks.CheckMessage]:
         if self.max_size is not None and not 0 <= self.min_size <= self.max_size:
@@ -265,17 +286,20 @@ class DirectUploadField(models.FileField):
             yield checks.Error(f"max_length is {self.max_length}, too short", hint, self, "storages_uploads.E013")
 
 
-def delete_owned(field: DirectUploadField, name: str) -> None:
-    """Delete ``name`` once the transaction is committed, if it was uploaded for ``field`` and no row has it."""
+def delete_owned(field: DirectUploadField, name: str, using: str | None = None) -> None:
+    """Delete ``name`` once the transaction is committed, if it was uploaded for ``field`` and no row has it.
+
+    To be called after the row that had it is saved: outside a transaction it looks at once.
+    """
     from storages.uploads.models import State, Upload
 
     def delete() -> None:
         rows = Upload._default_manager.filter(field=field.label, name=name, state=State.CLAIMED)
-        if rows.exists() and not field.model._base_manager.filter(**{field.attname: name}).exists():
+        if rows.exists() and not field.model._base_manager.using(using).filter(**{field.attname: name}).exists():
             field.storage.delete(name)
             rows.delete()
 
-    transaction.on_commit(delete, using=router.db_for_write(field.model))
+    transaction.on_commit(delete, using=using)
 
 
 def head_of(file: Any) -> bytes:

@@ -393,7 +393,7 @@ def test_saving_again_after_a_rollback_does_not_take_what_another_has(anna):
 
 def test_file_of_another_field_is_not_saved(anna):
     letter = Letter(title="a", scan=UploadedDirectly(finished(FILE, anna), nameless))
-    with pytest.raises(ValueError, match="uploaded for tests_uploads[.]Enclosure[.]file"):
+    with pytest.raises(ValueError, match=r"uploaded for tests_uploads\.Enclosure\.file"):
         letter.save()
 
 
@@ -424,6 +424,24 @@ def test_replaced_file_is_deleted_when_that_is_committed(anna, django_capture_on
         assert set(nameless.client) == {old.name, new.name}
     assert set(nameless.client) == {new.name}
     assert [upload.name for upload in Upload.objects.all()] == [new.name]
+
+
+@pytest.mark.threat("T-31")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("change", ["replaced", "cleared", "failed", "same"])
+def test_replaced_file_is_deleted_outside_a_transaction_too(anna, change):
+    old, letter = finished(FILE, anna), Letter.objects.create()
+    row = Enclosure.objects.create(letter=letter, file=UploadedDirectly(old, nameless))
+    row = Enclosure.objects.get(pk=row.pk)
+    if change == "failed":
+        row.letter_id = None
+    if change != "same":
+        row.file = "" if change == "cleared" else UploadedDirectly(finished(FILE, anna), nameless)
+    try:
+        row.save()
+    except IntegrityError:
+        assert change == "failed"
+    assert (old.name in nameless.client) == (change in ("failed", "same"))
 
 
 @pytest.mark.threat("T-31")
