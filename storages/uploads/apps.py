@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core.checks import register
 from django.utils.translation import gettext_lazy as _
 
 
@@ -13,3 +14,9 @@ class StoragesUploadsConfig(AppConfig):
     label = "storages_uploads"
     verbose_name = _("Direct uploads")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from storages.uploads.checks import CHECKS, TAG
+
+        for check in CHECKS:
+            register(check, TAG)
