@@ -27,7 +27,7 @@ from storages.uploads.models import State, Upload
 
 KIND = "tus"
 RECEIVING: tuple[Any, ...] = (State.BEGUN,)
-WAITING: tuple[Any, ...] = (State.BEGUN, State.UPLOADED)  # of which there are files
+WAITING: tuple[Any, ...] = (State.BEGUN, State.UPLOADED, State.QUARANTINED)  # of which there are files
 SUFFIX = ".part"
 CHUNK_SIZE = 64 * 1024  # bytes that one request holds in memory
 # An offset is told only after its bytes are on the disk, which takes a while: within one request this often. What came
@@ -62,8 +62,8 @@ def directory() -> Path:
     return path
 
 
-def check_room(size: int) -> None:
-    """Raise UploadError (quota_exceeded) if the uploads that are open, and one of ``size`` bytes, are too much."""
+def check_room() -> None:
+    """Raise UploadError (quota_exceeded) if the uploads that are open are too much, with the one just begun."""
     rows = Upload._default_manager.filter(kind=KIND, state__in=WAITING)
     quota = settings.get("UPLOADS_SPOOL_QUOTA")
     if quota is not None:
@@ -71,8 +71,8 @@ def check_room(size: int) -> None:
     else:
         disk = shutil.disk_usage(directory())
         left = disk.free - disk.total // SPARE - (rows.aggregate(sum=Sum(F("size") - F("offset")))["sum"] or 0)
-    if size > left:
-        raise UploadError("quota_exceeded", "There is no room for this upload now", field="size", retry_after=RETRY)
+    if left < 0:
+        raise UploadError("quota_exceeded", "There is no room for this upload now.", field="size", retry_after=RETRY)
 
 
 def offset(upload: Upload) -> int:
@@ -94,7 +94,7 @@ def receive(upload: Upload, body: Any, start: int, length: int, checksum: Checks
     with _locked(upload, create=True) as descriptor:
         writer = _Writer(upload, descriptor, start, early=checksum is None)
         if start + length > upload.size:
-            raise UploadError("too_large", "The body goes beyond Upload-Length")
+            raise UploadError("too_large", "The body goes beyond Upload-Length.")
         try:
             _write(writer, _chunks(body, length), checksum)
         except ChecksumMismatch:
@@ -102,7 +102,7 @@ def receive(upload: Upload, body: Any, start: int, length: int, checksum: Checks
             raise
         except OSError as error:
             writer.cut()
-            raise UploadError("storage_unavailable", "The upload could not be kept", retry_after=RETRY) from error
+            raise UploadError("storage_unavailable", "The upload could not be kept.", retry_after=RETRY) from error
         return writer.position
 
 
@@ -114,7 +114,7 @@ def reading(upload: Upload) -> Iterator[File]:
     """
     with _locked(upload) as descriptor:
         if os.fstat(descriptor).st_size != upload.size or upload.offset != upload.size:
-            raise UploadError("parts_missing", "The upload is not complete")
+            raise UploadError("parts_missing", "The upload is not complete.")
         with open(descriptor, "rb", closefd=False) as content:
             file: Any = File(content, upload.name)
             file.content_type = upload.content_type
@@ -174,11 +174,11 @@ def _locked(upload: Upload, *, create: bool = False) -> Iterator[int]:
     try:
         if not locks.lock(descriptor, locks.LOCK_EX | locks.LOCK_NB):
             code = "offset_conflict" if create else "state_conflict"
-            raise UploadError(code, "Another request works on this upload", retry_after=1)
+            raise UploadError(code, "Another request works on this upload.", retry_after=1)
         if not _is_open(upload):
             if create and not os.fstat(descriptor).st_size:
                 remove(path)  # it was removed with the upload, and made again here
-            raise UploadError("state_conflict", "The upload has ended")
+            raise UploadError("state_conflict", "The upload has ended.")
         yield descriptor
     finally:
         os.close(descriptor)
@@ -189,9 +189,9 @@ def _opened(path: Path, create: bool) -> int:
     try:
         return os.open(path, flags, 0o600)
     except FileNotFoundError as error:
-        raise UploadError("parts_missing", "Nothing has been uploaded") from error
+        raise UploadError("parts_missing", "Nothing has been uploaded.") from error
     except OSError as error:
-        raise UploadError("storage_unavailable", "The upload cannot be kept", retry_after=RETRY) from error
+        raise UploadError("storage_unavailable", "The upload cannot be kept.", retry_after=RETRY) from error
 
 
 def _is_open(upload: Upload) -> bool:
@@ -234,7 +234,7 @@ class _Writer:
         self._early = early  # False: nothing is kept before the end
         size = os.fstat(descriptor).st_size
         if upload.state not in RECEIVING or start != min(upload.offset, size):
-            raise UploadError("offset_conflict", "The upload is at another offset")
+            raise UploadError("offset_conflict", "The upload is at another offset.")
         if size > start:  # left by a request that died before the row was told
             os.ftruncate(descriptor, start)
         if not size:
@@ -255,7 +255,7 @@ class _Writer:
         os.fsync(self._descriptor)
         rows = Upload._default_manager.filter(pk=self._upload.pk, state=State.BEGUN, offset=self._upload.offset)
         if not rows.update(offset=self.position):
-            raise UploadError("state_conflict", "The upload has ended")
+            raise UploadError("state_conflict", "The upload has ended.")
         self._upload.offset = self._safe = self.position
 
     def cut(self) -> None:
