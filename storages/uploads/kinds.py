@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.core.files.storage import storages
 from django.db import DatabaseError
 from django.http import HttpRequest
 from django.utils import timezone
@@ -80,7 +81,12 @@ def check_room(upload: Upload) -> None:
 
 
 def storage_of(upload: Upload) -> Any:
-    """Return the storage of an upload. Raises UploadError unknown_field where its field is gone."""
+    """Return the storage of an upload: its own if the row names one, else its field's.
+
+    Raises UploadError unknown_field where the field is gone.
+    """
+    if upload.storage:
+        return storages[upload.storage]
     return registry.field_called(upload.field).storage
 
 
