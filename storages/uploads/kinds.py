@@ -150,7 +150,7 @@ def sign_part(upload: Upload, storage: Any, number: int, checksum: str, origin: 
     expires = timezone.now() + datetime.timedelta(seconds=terms.seconds)
     size = upload.size_of(number) if upload.kind != "resumable" else upload.size
     said = {"number": number, "method": signed.method, "url": signed.url, "headers": dict(signed.headers)}
-    return {**said, "size": size, "expires": expires.isoformat()}
+    return {**said, "size": size, "expires": iso(expires)}
 
 
 def received(upload: Upload, storage: Any) -> list[Received]:
@@ -190,6 +190,12 @@ def origin_of(request: HttpRequest) -> str:
     """Return the origin of the page that asks; Django's CSRF check has compared what the browser says."""
     said = request.headers.get("Origin", "null")
     return said if said != "null" else f"{request.scheme}://{request.get_host()}"
+
+
+def iso(moment: datetime.datetime) -> str:
+    """Return a time as clients read it, whether the project has time zones or not: in UTC."""
+    aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+    return aware.astimezone(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def as_json(signed: SignedRequest) -> dict[str, Any]:

@@ -47,8 +47,9 @@ class Upload(models.Model):
     """A file that somebody uploads past the application."""
 
     id = models.UUIDField(_("number"), primary_key=True, default=uuid.uuid4, editable=False)
+    # Of a user who is gone the row stays, for nobody: by it the sweep finds the object.
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="+", verbose_name=_("user")
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("user")
     )
     session = models.CharField(_("session"), max_length=64, blank=True, db_index=True)  # a salted hash
     slot = models.CharField(_("slot"), max_length=32, blank=True, db_index=True)  # of the form it was begun from

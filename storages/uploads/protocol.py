@@ -102,7 +102,7 @@ def status(request: HttpRequest, data: object) -> dict[str, Any]:
             received = kinds.received(upload, kinds.storage_of(upload))
         except FileNotFoundError:  # closed by a finish whose answer was lost; the next one finds the object
             received = []
-    said = {"state": str(upload.state), "kind": upload.kind, "size": upload.size, "expires": upload.expires.isoformat()}
+    said = {"state": str(upload.state), "kind": upload.kind, "size": upload.size, "expires": kinds.iso(upload.expires)}
     offset = received[-1].size if received and upload.kind in kinds.ONE_BY_ONE else sum(one.size for one in received)
     said |= {"received": [{"number": one.number, "size": one.size} for one in received], "offset": offset}
     return said | kinds.described(upload)
@@ -238,7 +238,7 @@ def _begun(upload: Upload, field: Any, enforced: Enforced, how: dict[str, Any]) 
     return {
         "upload": tokens.upload_token(upload),
         "kind": upload.kind,
-        "expires": upload.expires.isoformat(),
+        "expires": kinds.iso(upload.expires),
         **how,
         "enforced": {
             "key": "signed",
@@ -276,7 +276,7 @@ def _file(upload: Upload) -> dict[str, Any]:
         "size": upload.size,
         "content_type": upload.content_type,
         "checksum": {"algorithm": "sha256", "value": upload.checksum} if upload.checksum else None,
-        "expires": upload.expires.isoformat(),
+        "expires": kinds.iso(upload.expires),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import io
 import json
 import logging
@@ -12,7 +13,7 @@ from django.core.management import call_command
 
 from storages.contract import UploadLimits
 from storages.uploads import kinds as choosing
-from storages.uploads import signals
+from storages.uploads import protocol, signals
 from storages.uploads.models import State, Upload
 from tests.uploads import models
 from tests.uploads.conftest import ALL, FIELD, Browser, code_of, row_of, sha256
@@ -627,6 +628,49 @@ def test_what_a_storage_raises_is_a_code_and_says_nothing_of_it(
     cloud.failing.clear()
     if call == "finish":  # nothing that was acknowledged is lost
         browser.ok("finish", {"upload": begun["upload"]})
+
+
+@pytest.mark.threat("T-37")
+@pytest.mark.parametrize("kind", ALL)
+def test_no_token_and_no_signature_is_logged(browser, cloud, kind, caplog, settings, tmp_path):
+    settings.UPLOADS_SPOOL = tmp_path
+    caplog.set_level(logging.DEBUG)
+    slot = browser.slot()
+    begun = browser.begun(BODY, accepts=[kind], slot=slot)
+    cloud.failing["received_parts"] = cloud.failing["stat"] = ConnectionError("no answer")
+    browser.call("status", {"upload": begun["upload"]})
+    browser.call("finish", {"upload": begun["upload"]})
+    cloud.failing.clear()
+    browser.send(begun, BODY)
+    done = browser.ok("finish", {"upload": begun["upload"]})
+    for secret in (slot, begun["upload"], done["token"], *cloud.opened, "https://cloud.example"):
+        assert secret not in caplog.text
+
+
+@pytest.mark.parametrize("zones", [True, False])
+def test_times_are_told_in_utc(browser, settings, zones):
+    settings.USE_TZ = zones
+    settings.TIME_ZONE = "Asia/Tokyo"
+    begun = browser.begun(BODY, accepts=["multipart"])
+    (part,) = browser.ok("parts", {"upload": begun["upload"], "numbers": [1]})["parts"]
+    now = datetime.datetime.now(datetime.timezone.utc)
+    for text, seconds in [(begun["expires"], 24 * 3600), (part["expires"], 300)]:
+        moment = datetime.datetime.fromisoformat(text)
+        assert moment.utcoffset() == datetime.timedelta(0)
+        assert (moment - now).total_seconds() == pytest.approx(seconds, abs=20)
+
+
+@pytest.mark.threat("T-30")
+def test_row_of_a_user_who_is_gone_is_nobodys_and_stays_for_the_sweep(browser, cloud, anna):
+    begun = browser.begun(BODY, accepts=["put"])
+    browser.send(begun, BODY)
+    anna.delete()
+    row = row_of(begun)
+    assert (row.user, row.session) == (None, "")
+    for client in (browser, Browser()):
+        assert code_of(client.call("finish", {"upload": begun["upload"]})) == (404, "upload_not_found")
+    protocol.discard(row)
+    assert not cloud.client
 
 
 # Signals
