@@ -306,6 +306,8 @@ def _settle_failure(request: HttpRequest, upload: Upload, error: UploadError) ->
     """Reject what is not what it was said to be; delete what was given up while it was being finished."""
     if error.code in REJECTING and upload.move(State.REJECTED, since=OPEN, error=error.code, expires=_over()):
         signals.upload_rejected.send(Upload, upload=upload, request=request, code=error.code)
+    elif error.code == "upload_expired":  # at the service
+        upload.move(State.EXPIRED, since=OPEN, expires=_over())
     elif error.code == "state_conflict":
         upload.refresh_from_db()
     if upload.state in OVER:

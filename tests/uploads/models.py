@@ -15,7 +15,7 @@ from tests.uploads.kinds import KINDS, KindStorage
 cloud = KindStorage(*KINDS)
 proxied = MemoryStorage()  # nothing can be signed for it
 
-TURNS = {"answer": True, "calls": 0}
+TURNS: dict[str, Any] = {"answer": True, "calls": 0}
 
 
 def allow_turns(request: HttpRequest, field: Any) -> bool:

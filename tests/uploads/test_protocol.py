@@ -10,6 +10,7 @@ import logging
 
 import pytest
 from django.core.management import call_command
+from django.urls import resolve
 
 from storages.contract import UploadLimits
 from storages.uploads import kinds as choosing
@@ -132,6 +133,12 @@ def test_what_a_refused_finish_has_changed_stays_changed_within_atomic_requests(
     finally:
         connection.settings_dict["ATOMIC_REQUESTS"] = False
     assert row_of(begun).state == State.REJECTED
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_what_a_call_changes_is_seen_by_the_next_at_once(call, settings):
+    settings.ROOT_URLCONF = "tests.uploads.urls"
+    assert resolve(f"/uploads/{call}/").func._non_atomic_requests == {"default"}
 
 
 # The schema
@@ -506,7 +513,9 @@ def test_finish_whose_answer_was_lost_in_the_middle_is_made_whole_by_the_next(br
 def test_upload_that_the_storage_has_given_up_is_over(browser, cloud):
     begun = browser.begun(BODY, accepts=["multipart"])
     cloud.opened.clear()
-    assert code_of(browser.call("finish", {"upload": begun["upload"]})) == (410, "upload_expired")
+    for _ in range(2):
+        assert code_of(browser.call("finish", {"upload": begun["upload"]})) == (410, "upload_expired")
+    assert row_of(begun).state == State.EXPIRED  # and is not counted any more
 
 
 # abort

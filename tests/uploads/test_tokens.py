@@ -79,6 +79,18 @@ def test_token_with_any_character_changed_is_refused(browser, kind):
                 tokens.read_slot(forged)
 
 
+@pytest.mark.threat("T-20")
+def test_token_is_not_even_read_as_one_of_another_purpose(browser):
+    found = made(browser)
+    assert tokens.read_upload(found["upload"])
+    assert tokens.read_file(found["file"])
+    assert tokens.read_upload(found["file"]) is tokens.read_upload(found["slot"]) is None
+    assert tokens.read_file(found["upload"]) is tokens.read_file(found["slot"]) is None
+    for other in ("upload", "file"):
+        with pytest.raises(UploadError, match="slot_invalid"):
+            tokens.read_slot(found[other])
+
+
 @pytest.mark.threat("T-18")
 def test_slot_ends_with_the_life_of_a_form(browser, clock, settings):
     slot = browser.slot()
