@@ -68,6 +68,76 @@ class WriteOptions:
     if_match: str | None = None  # fail when the object's etag is no longer this one
 
 
+@dataclass(frozen=True)
+class UploadLimits:
+    """What an upload of one kind can be; sizes in bytes, None where there is no limit."""
+
+    largest: int | None = None  # of the whole
+    smallest_part: int = 1  # of every part but the last
+    largest_part: int | None = None
+    most_parts: int | None = None
+    part_multiple: int = 1  # of which the size of every part but the last is a multiple
+
+
+@dataclass(frozen=True)
+class Enforced:
+    """What the service itself refuses, of an upload that somebody else makes; words of the uploads' protocol."""
+
+    size: str = "finish"  # exact, range: signed; finish: looked at when it is over
+    type: str = "finish"  # signed, finish
+    checksum: str = "none"  # of the whole: signed, finish, none
+    overwrite: str = "promote"  # denied: a second write is refused; promote: it would hit a copy that is not used
+    limits: UploadLimits = UploadLimits()
+
+    @property
+    def single_use(self) -> bool:
+        """Whether what was granted makes the object once, so that it can be written where it is to stay."""
+        return self.overwrite == "denied"
+
+
+@dataclass(frozen=True)
+class UploadTerms:
+    """What one upload by somebody else is to be; all of it goes into the signatures where the service takes it."""
+
+    size: int  # bytes, exactly
+    content_type: str
+    seconds: int  # that a signature lives
+    part_size: int = 0  # bytes of every part but the last; 0 where there are none
+    checksum: str = ""  # SHA-256 of the whole, base64
+    origin: str = ""  # of the page that sends it: https://example.com
+    part_checksums: bool = False  # whether every part will come with its own; asked for when the upload is opened
+
+    @property
+    def parts(self) -> int:
+        """The number of parts; 1 where it goes in one piece."""
+        return max(1, -(-self.size // self.part_size)) if self.part_size else 1
+
+    def size_of(self, number: int) -> int:
+        """Return the bytes of part ``number``, counted from 1."""
+        return self.size - self.part_size * (number - 1) if number == self.parts else self.part_size
+
+
+@dataclass(frozen=True)
+class SignedRequest:
+    """A request for somebody else to make, exactly so.
+
+    Content-Length is never among the headers, also where it is signed: browsers may not set it, and the body gives it.
+    """
+
+    method: str
+    url: str = field(repr=False)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    fields: dict[str, str] = field(default_factory=dict, repr=False)  # of a form, before the file
+    file_field: str = "file"
+
+
+class Received(NamedTuple):
+    """A part that the service has."""
+
+    number: int  # from 1
+    size: int  # bytes
+
+
 class Body(Protocol):
     """Bytes on their way from the service, and what came along with them."""
 
@@ -86,6 +156,17 @@ class PartUpload(Protocol):
     def complete(self) -> None: ...
 
     def abort(self) -> None: ...
+
+
+class PartsMissing(ValueError):
+    """An upload cannot be closed: the parts of ``numbers`` have not arrived, or not in their size; send them."""
+
+    def __init__(self, numbers: list[int]):
+        self.numbers = numbers
+        super().__init__(f"parts missing, or of a wrong size: {len(numbers)}, the first is number {numbers[0]}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.numbers,)
 
 
 class ObjectChanged(OSError):

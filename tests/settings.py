@@ -13,7 +13,9 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "storages",
     "storages.private",
+    "storages.uploads",
     "tests.private",
+    "tests.uploads",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -21,6 +23,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "storages.uploads.middleware.UploadsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]

@@ -1,0 +1,123 @@
+"""One upload, from the first request to the form that takes it."""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+def _nonce() -> str:
+    return secrets.token_hex(16)
+
+
+class State(models.TextChoices):
+    """Where an upload is; every step is one conditional UPDATE."""
+
+    BEGUN = "begun"
+    UPLOADED = "uploaded"
+    QUARANTINED = "quarantined"
+    FINISHED = "finished"
+    CLAIMED = "claimed"
+    ABORTED = "aborted"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+
+# Beside the states, not in them: type checkers take such a pair for the value.
+LABELS = {
+    "begun": _("begun"),
+    "uploaded": _("uploaded"),
+    "quarantined": _("quarantined"),
+    "finished": _("finished"),
+    "claimed": _("claimed"),
+    "aborted": _("aborted"),
+    "expired": _("expired"),
+    "rejected": _("rejected"),
+}
+
+
+class Upload(models.Model):
+    """A file that somebody uploads past the application."""
+
+    id = models.UUIDField(_("number"), primary_key=True, default=uuid.uuid4, editable=False)
+    # Of a user who is gone the row stays, for nobody: by it the sweep finds the object.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("user")
+    )
+    session = models.CharField(_("session"), max_length=64, blank=True, db_index=True)  # a salted hash
+    slot = models.CharField(_("slot"), max_length=32, blank=True, db_index=True)  # of the form it was begun from
+    nonce = models.CharField(max_length=32, default=_nonce, editable=False)  # another one ends the token
+    field = models.CharField(_("field"), max_length=255)  # app.Model.field
+    storage = models.CharField(_("storage"), max_length=255, blank=True)  # alias; empty: what the field has
+    kind = models.CharField(_("kind"), max_length=16)
+    staging = models.CharField(_("staging name"), max_length=1024, blank=True)  # where the client writes, if not name
+    name = models.CharField(_("name"), max_length=1024)  # of the file that a form takes
+    filename = models.CharField(_("original file name"), max_length=255)
+    size = models.PositiveBigIntegerField(_("size"))  # bytes, declared
+    part_size = models.PositiveBigIntegerField(_("part size"), default=0)  # bytes
+    content_type = models.CharField(_("content type"), max_length=255)
+    checksum = models.CharField(_("checksum"), max_length=64, blank=True)  # SHA-256, base64
+    secret = models.TextField(_("state at the service"), blank=True)  # encrypted: it opens the upload
+    pin = models.CharField(_("version"), max_length=255, blank=True)  # etag when it was checked
+    offset = models.PositiveBigIntegerField(_("offset"), default=0)  # bytes received by ourselves
+    state = models.CharField(_("state"), max_length=16, choices=list(LABELS.items()), default=State.BEGUN)
+    error = models.CharField(_("error"), max_length=64, blank=True)  # code of the protocol
+    busy = models.DateTimeField(null=True, editable=False)  # until when a request that finishes it has it alone
+    created = models.DateTimeField(_("created"), auto_now_add=True)
+    expires = models.DateTimeField(_("expires"), db_index=True)
+
+    class Meta:
+        app_label = "storages_uploads"
+        verbose_name = _("upload")
+        verbose_name_plural = _("uploads")
+        ordering = ("-created",)
+
+    _turn: datetime.datetime | None = None
+
+    def __str__(self) -> str:
+        return self.filename
+
+    @property
+    def target(self) -> str:
+        """The name that the client writes to."""
+        return self.staging or self.name
+
+    @property
+    def part_count(self) -> int:
+        """The number of parts; 1 where it goes in one piece."""
+        return max(1, -(-self.size // self.part_size)) if self.part_size else 1
+
+    def size_of(self, number: int) -> int:
+        """Return the bytes of part ``number``, counted from 1."""
+        return self.size - self.part_size * (number - 1) if number == self.part_count else self.part_size
+
+    def move(self, to: str, *, since: tuple[str, ...], **changes: Any) -> bool:
+        """Go to the state ``to`` if it is in one of ``since`` now; whether that was so. One conditional UPDATE."""
+        rows = type(self)._base_manager.filter(pk=self.pk, state__in=since)
+        if not rows.update(state=to, **changes):
+            return False
+        for name, value in {"state": to, **changes}.items():
+            setattr(self, name, value)
+        return True
+
+    def take_turn(self, seconds: int) -> bool:
+        """Have the row alone for ``seconds``, unless another request has it; what it says now is read again."""
+        now = timezone.now()
+        until = now + datetime.timedelta(seconds=seconds)
+        free = models.Q(busy=None) | models.Q(busy__lt=now)
+        if not type(self)._base_manager.filter(free, pk=self.pk).update(busy=until):
+            return False
+        self.refresh_from_db()
+        self._turn = self.busy
+        return True
+
+    def end_turn(self) -> None:
+        """Let the next request have the row; a turn that ran out, and which another has by now, does not end here."""
+        type(self)._base_manager.filter(pk=self.pk, busy=self._turn).update(busy=None)
