@@ -25,9 +25,12 @@ addEventListener("securitypolicyviolation", (event) => {
 WIDE = {"width": 1000, "height": 700}
 
 
-@pytest.fixture(scope="session")
+# No longer than a module: while Playwright's loop is in this thread, Django takes every test for a coroutine.
+@pytest.fixture(scope="module")
 def chromium(pytestconfig: pytest.Config) -> Iterator[Chromium]:
-    yield from running(Chromium(), pytestconfig)  # type: ignore[type-var]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        yield from running(Chromium(), pytestconfig)  # type: ignore[type-var]
 
 
 @pytest.fixture
@@ -43,6 +46,8 @@ def new_page(chromium: Chromium) -> Iterator[Any]:
         page.set_default_timeout(10_000)
         page.errors = []
         page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.on("console", lambda message: print("console:", message.text))
+        page.on("requestfailed", lambda request: print("failed:", request.method, request.url[:200], request.failure))
         return page
 
     yield opened
@@ -55,6 +60,7 @@ def page(new_page: Any) -> Any:
     """A page that has violated no policy and raised no error in the end."""
     page = new_page()
     yield page
+    print(page.inner_text("body"))
     assert page.errors == []
     assert page.evaluate("window.violations ?? []") == []
 
@@ -67,9 +73,3 @@ def script() -> Iterator[Script]:
     with script.site, script.cloud:
         yield script
         script.gate.set()
-
-
-@pytest.fixture(autouse=True)
-def loop_of_playwright(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Playwright runs a loop in this thread, which Django takes for the code of somebody's coroutine."""
-    monkeypatch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "true")

@@ -424,8 +424,7 @@ class Row {
     } catch (error) {
       if (stop.signal.aborted) return;
       const word = WORDS[error.code] ?? "failed";
-      const values = { name: this.file.name, limit: this.#limit(word) };
-      this.#fails((error instanceof UploadError && error.detail) || this.owner.text(word, values), FINAL.has(word));
+      this.#fails((error instanceof UploadError && error.detail) || this.#problem(word), FINAL.has(word));
       if (!(error instanceof UploadError)) reportError(error);
     }
     this.owner.changed();
@@ -439,8 +438,10 @@ class Row {
     this.owner.dispatchEvent(new CustomEvent("storages-upload-begin", { detail, bubbles: true }));
   }
 
-  #limit(word) {
-    return this.owner.bytes(Number(this.owner.getAttribute(word === "too_small" ? "min-size" : "max-size") ?? 0));
+  #problem(word) {
+    const limit = this.owner.getAttribute({ too_large: "max-size", too_small: "min-size" }[word] ?? "");
+    const known = limit !== null || !word.startsWith("too_");
+    return this.owner.text(known ? word : "rejected", { name: this.file.name, limit: this.owner.bytes(Number(limit)) });
   }
 
   #moves({ loaded, total }) {
