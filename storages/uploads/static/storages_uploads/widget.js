@@ -181,7 +181,7 @@ class StoragesUpload extends HTMLElement {
     this.addEventListener("dragleave", (event) => hover(event, this.contains(event.relatedTarget)), { signal });
     this.addEventListener("drop", (event) => (hover(event, false), this.#dropped(event)), { signal });
     // Before any handler of the page, which would read the form while it is incomplete.
-    this.ownerDocument.addEventListener("submit", (event) => this.#submitted(event), { signal, capture: true });
+    this.getRootNode().addEventListener("submit", (event) => this.#submitted(event), { signal, capture: true });
   }
 
   text(key, values = {}) {
@@ -287,7 +287,7 @@ class StoragesUpload extends HTMLElement {
       field: this.getAttribute("field") ?? undefined,
       checksum: this.hasAttribute("checksum"),
       scope: `${location.pathname} ${this.getAttribute("field") ?? this.name}`,
-      csrf: () => this.form?.elements.namedItem("csrfmiddlewaretoken")?.value ?? cookie("csrftoken"),
+      csrf: () => this.form?.querySelector("[name=csrfmiddlewaretoken]")?.value || cookie("csrftoken"),
       signal,
     };
   }
