@@ -39,7 +39,7 @@ CEPH = Programs(
     ["ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin"],
     ["radosgw", "ceph-mon", "ceph-osd", "ceph-common"],
 )
-NODE = Programs("Node.js, for Azurite, the Azure server of the tests", ["node", "npm"], ["nodejs", "npm"])
+NODE = Programs("Node.js, for Azurite, the Azure server of the tests, and axe-core", ["node", "npm"], ["nodejs", "npm"])
 OPENSSH = Programs("OpenSSH, the SFTP server of the tests", ["sshd"], ["openssh-server"])
 PROFTPD = Programs(
     "ProFTPD, the FTPS server of the tests", ["proftpd", "openssl"], ["proftpd-core", "proftpd-mod-crypto", "openssl"]
@@ -52,8 +52,12 @@ APACHE = Programs(
     ["apache2-bin", "libapache2-mod-xsendfile"],
 )
 LIGHTTPD = Programs("lighttpd, which sends private files in the tests", ["lighttpd"], ["lighttpd"], ("lighttpd",))
-SERVERS = [CEPH, NODE, OPENSSH, PROFTPD, NGINX, APACHE, LIGHTTPD]
-CHROMIUM = Programs("Chromium, which drives the demo", ["chromium|chromium-browser|google-chrome"], ["chromium"])
+CHROMIUM = Programs(
+    "Chromium, which drives the demo and the upload widget of the tests",
+    ["chromium|chromium-browser|google-chrome"],
+    ["chromium"],
+)
+SERVERS = [CEPH, NODE, OPENSSH, PROFTPD, NGINX, APACHE, LIGHTTPD, CHROMIUM]
 
 # What a make target needs: extras of setup.cfg, programs of the system.
 TARGETS: dict[str, tuple[list[str], list[Programs]]] = {

@@ -9,8 +9,10 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.template import engines
 from django.urls import include, path
+from rest_framework.generics import CreateAPIView
 
 from storages.uploads.forms import DirectUploadFormField
+from storages.uploads.serializers import DirectUploadModelSerializer
 from tests.uploads.form_models import Enclosure, Letter
 
 
@@ -22,6 +24,17 @@ class LetterForm(forms.ModelForm):
 
 class SeveralForm(forms.Form):
     files = DirectUploadFormField(field="tests_uploads.Enclosure.file", multiple=True, max_files=3)
+
+
+class LetterSerializer(DirectUploadModelSerializer):
+    class Meta:
+        model = Letter
+        fields = ["title", "scan"]
+
+
+class LetterViews(CreateAPIView):
+    queryset = Letter.objects.all()
+    serializer_class = LetterSerializer
 
 
 EnclosureFormSet = forms.inlineformset_factory(Letter, Enclosure, fields=["file"], extra=2)
@@ -79,5 +92,6 @@ urlpatterns = [
     path("letters/<int:pk>/", letter, name="letter"),
     path("letters/<int:pk>/enclosures/", enclosures, name="enclosures"),
     path("letters/<int:pk>/several/", several, name="several"),
+    path("api/letters/", LetterViews.as_view()),
     path("admin/", site.urls),
 ]

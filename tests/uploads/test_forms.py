@@ -13,12 +13,13 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import IntegrityError, transaction
 from django.test import RequestFactory
 
-from storages.uploads import tokens
+from storages.uploads import claims, tokens
 from storages.uploads.errors import UploadError
 from storages.uploads.fields import UploadedDirectly
 from storages.uploads.forms import DirectUploadFormField, cleaned_file
 from storages.uploads.middleware import UploadsMiddleware
 from storages.uploads.models import State, Upload
+from tests.uploads.conftest import Browser
 from tests.uploads.files import HTML, PDF, PNG, finished, session_of, token_of
 from tests.uploads.form_models import Enclosure, Letter, nameless, paper
 from tests.uploads.form_site import EnclosureFormSet, LetterForm
@@ -331,7 +332,7 @@ def test_empty_row_of_a_formset_can_be_uploaded_to(client, anna):
     letter = Letter.objects.create(title="a")
     page = client.get(f"/letters/{letter.pk}/enclosures/")
     assert [element["name"] for element in elements(page)] == ["enclosure_set-0-file", "enclosure_set-1-file"]
-    assert 'name="enclosure_set-__prefix__-file"' in str(EnclosureFormSet(instance=letter).empty_form)
+    assert 'name="enclosure_set-__prefix__-file"' in EnclosureFormSet(instance=letter).empty_form.as_p()
 
 
 # Saving
@@ -474,3 +475,56 @@ def form_by(user, data):
     form = LetterForm(data)
     UploadsMiddleware(lambda request: form.is_valid())(request)
     return form
+
+
+# From the page to the row
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_rendered_form_is_all_that_a_browser_needs(anna, javascript, settings):
+    settings.ROOT_URLCONF = "tests.uploads.form_site"
+    browser = Browser(anna)
+    (element,) = elements(browser.http.get("/letters/"))
+    scan = SimpleUploadedFile("a.png", PNG, "image/png")
+    if javascript:
+        told = {"filename": "a.png", "content_type": "image/png", "slot": element["slot-token"]}
+        scan = f"storages-upload:{browser.upload(PNG, **told)['token']}"
+    response = browser.http.post("/letters/", {"title": "a", "scan": scan})
+    assert response.status_code == 302
+    letter = Letter.objects.get()
+    assert letter.scan.read() == PNG
+    assert letter.scan.name.startswith("letters/")
+    assert list(paper.client) == [letter.scan.name]
+
+
+@pytest.mark.threat("T-27")
+def test_neither_way_takes_html_that_is_called_an_image(anna, settings):
+    settings.ROOT_URLCONF = "tests.uploads.form_site"
+    browser = Browser(anna)
+    (element,) = elements(browser.http.get("/letters/"))
+    begun = browser.begun(HTML, filename="a.png", content_type="image/png", slot=element["slot-token"])
+    browser.send(begun, HTML)
+    assert browser.call("finish", {"upload": begun["upload"]}).status_code == 422
+    response = browser.http.post("/letters/", {"title": "a", "scan": SimpleUploadedFile("a.png", HTML, "image/png")})
+    assert errors_of(response) == ["File type not supported."]
+    assert paper.client == {}
+
+
+@pytest.mark.threat("T-21")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("how", ["forms", "serializers"])
+def test_loser_of_two_is_answered_409(client, anna, how, monkeypatch):
+    """Of two who save at once the second finds the file taken only when it saves."""
+    upload = finished(SCAN, anna)
+    take = claims.take
+
+    def take_second(upload):
+        monkeypatch.setattr(claims, "take", take)
+        Letter.objects.create(title="first", scan=UploadedDirectly(Upload.objects.get(), paper))
+        take(upload)
+
+    monkeypatch.setattr(claims, "take", take_second)
+    address = "/letters/" if how == "forms" else "/api/letters/"
+    response = client.post(address, {"title": "second", "scan": token_of(upload)})
+    assert response.status_code == 409
+    assert not Letter.objects.filter(title="second").exists()

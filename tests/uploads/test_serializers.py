@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.uploadedfile import SimpleUploadedFile
-
-from storages.uploads import tokens
-from storages.uploads.models import State, Upload
-from tests.uploads.files import HTML, PNG, finished, token_of
-from tests.uploads.form_models import Enclosure, Letter, nameless, paper
-
-pytest.importorskip("rest_framework")
-
 from rest_framework import serializers, viewsets
 from rest_framework.test import APIRequestFactory, force_authenticate
 
+from storages.uploads import tokens
+from storages.uploads.models import State, Upload
 from storages.uploads.serializers import DirectUploadField, DirectUploadModelSerializer
+from tests.uploads.files import HTML, PNG, finished, token_of
+from tests.uploads.form_models import Enclosure, Letter, nameless, paper
 
 pytestmark = pytest.mark.django_db
 
@@ -186,3 +186,10 @@ def test_ordinary_model_serializer_keeps_the_limits(anna):
     serializer = Ordinary(data={"scan": SimpleUploadedFile("a.png", HTML, "image/png")})
     assert not serializer.is_valid()
     assert [error.code for error in serializer.errors["scan"]] == ["invalid_file_type"]
+
+
+def test_rest_framework_is_optional():
+    code = "import django; django.setup(); import storages.uploads.forms, sys; print('rest_framework' in sys.modules)"
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
