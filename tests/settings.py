@@ -16,6 +16,7 @@ INSTALLED_APPS = [
     "storages.uploads",
     "tests.private",
     "tests.uploads",
+    "tests.uploads.seed_site",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -16,7 +16,8 @@ class StoragesUploadsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from storages.uploads import s3_checks
         from storages.uploads.checks import CHECKS, TAG
 
-        for check in CHECKS:
+        for check in (*CHECKS, *s3_checks.CHECKS):
             register(check, TAG)

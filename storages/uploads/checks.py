@@ -60,7 +60,8 @@ def check_middleware(app_configs: Any, **options: Any) -> Iterator[CheckMessage]
 
 def check_urls(app_configs: Any, **options: Any) -> Iterator[CheckMessage]:
     """Report that browsers have nowhere to begin an upload."""
-    if not _fields() or not getattr(django_settings, "ROOT_URLCONF", None):
+    fields = [field for field in _fields() if not getattr(field, "signs_forms", False)]  # these have a URL of their own
+    if not fields or not getattr(django_settings, "ROOT_URLCONF", None):
         return
     try:
         reverse("storages_uploads:begin")

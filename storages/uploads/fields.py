@@ -23,6 +23,10 @@ from storages import sniffing
 from storages.contract import Enforced
 from storages.uploads import claims, registry
 
+# Under these names, as django-buckets has them.
+from storages.uploads.legacy import S3File as S3File  # noqa: PLC0414
+from storages.uploads.legacy import S3FileField as S3FileField  # noqa: PLC0414
+
 if TYPE_CHECKING:
     from storages.uploads.models import Upload
 

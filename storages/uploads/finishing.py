@@ -33,6 +33,8 @@ def settle(upload: Upload, field: Any) -> dict[str, Any] | None:
         return _settle_spooled(upload, field)
     storage = field.storage
     if upload.state == State.BEGUN:
+        if measure := getattr(field, "measure", None):  # of a form that was signed before anybody knew the size
+            measure(upload)
         _close(upload, storage)
         stat = _promoted(upload, storage)
         _step(upload, State.UPLOADED, (State.BEGUN,), pin=stat.etag or "")

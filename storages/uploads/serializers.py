@@ -11,6 +11,9 @@ from rest_framework import serializers  # type: ignore[import-untyped]
 from storages.uploads.fields import DirectUploadField as ModelField
 from storages.uploads.forms import cleaned_file, named
 
+# Under this name, as django-buckets has it.
+from storages.uploads.legacy_serializers import S3Field as S3Field  # noqa: PLC0414
+
 
 class DirectUploadField(serializers.FileField):
     """Takes the token that ``finish`` answered, or a file; gives the URL, or the name where there is none.

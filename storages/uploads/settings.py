@@ -21,6 +21,9 @@ DEFAULTS: dict[str, Any] = {
     "UPLOADS_SCANNER": None,  # dotted path: what looks at every file before a form may take it
     "UPLOADS_SPOOL": None,  # directory for uploads through this server; None: that of the system's temporary files
     "UPLOADS_SPOOL_QUOTA": None,  # bytes of all uploads in it; None: what the disk has, less a tenth
+    "UPLOADS_S3_OPEN": False,  # whether anybody may have a form signed, as django-buckets lets them
+    "UPLOADS_S3_DIRECTORIES": ("",),  # in which forms may put files, beside upload_to of every S3FileField
+    "UPLOADS_S3_KEEP_NAMES": False,  # whether such a file has the client's name, in a directory of its own
     "UPLOADS_FAKE": None,  # whether the fake S3 answers; None: with DEBUG
 }
 

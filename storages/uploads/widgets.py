@@ -216,3 +216,11 @@ def _url_of(file: Any) -> str | None:
         return file.url
     except (NotImplementedError, ValueError):  # a storage without URLs
         return None
+
+
+def __getattr__(name: str) -> Any:
+    if name == "S3FileUploadWidget":  # under this name, as django-buckets has it
+        from storages.uploads.legacy_widgets import S3FileUploadWidget  # which needs this module
+
+        return S3FileUploadWidget
+    raise AttributeError(name)

@@ -1,0 +1,1 @@
+"""A project of django-buckets, with our modules in the place of its own."""
