@@ -255,8 +255,13 @@ def test_upload_of_one_request_is_given_up_when_the_page_goes(page, script):
     script.gate.clear()
     choose(page, ("a.bin", MIB))
     script.wait(lambda: script.cloud.made("POST"))
+    page.evaluate(
+        "() => { fetch = new Proxy(fetch, {apply: (f, w, a) => (sessionStorage.kept = a[1].keepalive, f(...a))}) }"
+    )
     page.goto("about:blank")
     script.wait(lambda: script.called("abort"))
+    page.goto(script.site.url)
+    assert page.evaluate("sessionStorage.kept") == "true"
 
 
 def test_submit_waits_for_the_upload(page, script):
