@@ -610,24 +610,18 @@ function transfer(xhr, { method, url, headers = {} }, body, { moved, signal }) {
   });
 }
 
-// Requests of an empty frame, whose own policy keeps the page's address out of them whatever the page's is. A request
-// to another origin has no cookie by itself.
+// Requests of an empty frame: about:blank is no address that a Referer could tell, whatever the policy of the page is.
+// A request to another origin has no cookie by itself.
 let frame = null;
 
 async function quietRequest() {
   if (!frame?.isConnected) {
     frame = document.createElement("iframe");
     frame.hidden = true;
-    frame.title = "";
-    frame.tabIndex = -1;
     document.documentElement.append(frame);
     if (frame.contentDocument?.readyState !== "complete") {
       await new Promise((resolve) => frame.addEventListener("load", resolve, { once: true }));
     }
-    const policy = frame.contentDocument.createElement("meta");
-    policy.name = "referrer";
-    policy.content = "no-referrer";
-    frame.contentDocument.head.append(policy);
   }
   return new frame.contentWindow.XMLHttpRequest();
 }
