@@ -438,13 +438,11 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
         return SignedRequest("PUT", self._presign(key, "PUT", terms.seconds, parameters), headers)
 
     def _open_upload(self, key: str, kind: str, terms: UploadTerms) -> str:
-        url: str = self._blob(key).create_resumable_upload_session(
-            terms.content_type,
-            terms.size,
-            terms.origin or None,  # to which the service then answers as CORS wants it, whatever the bucket says
-            checksum=None,
-            if_generation_match=0,
-            **self._limits,
+        blob, arguments = self._new_blob(key, WriteOptions({"content_type": terms.content_type}, create_only=True))
+        # To the origin the session then answers as CORS wants it, whatever the bucket says.
+        whose = {"size": terms.size, "origin": terms.origin or None}
+        url: str = blob.create_resumable_upload_session(
+            terms.content_type, checksum=None, **whose, **arguments, **self._limits
         )
         return url
 
