@@ -28,7 +28,7 @@ from tests.uploads.sending import break_off, send
 TERMS = UploadTerms(size=3, content_type="image/png", seconds=300)
 CONTENT = bytes(range(256)) * 2500  # 640 000 bytes: two parts and a half
 PAGE = "https://page.example.com"
-LONG = UploadTerms(len(CONTENT), "video/mp4", 300, part_size=CHUNK_UNIT, origin=PAGE)
+LONG = UploadTerms(len(CONTENT), "video/x-mine", 300, part_size=CHUNK_UNIT, origin=PAGE)
 
 
 @pytest.fixture(scope="module")
@@ -289,10 +289,10 @@ def arrived(storage, session, least: int) -> int:
 def test_server_opens_the_session_with_everything(strict, session):
     (request,) = [one for one in strict.requests if one.method == "POST"]
     assert parse_qs(urlsplit(request.path).query)["ifGenerationMatch"] == ["0"]
-    wanted = {"X-Upload-Content-Length": "640000", "X-Upload-Content-Type": "video/mp4", "Origin": PAGE}
+    wanted = {"X-Upload-Content-Length": "640000", "X-Upload-Content-Type": "video/x-mine", "Origin": PAGE}
     assert {name: request.headers[name] for name in wanted} == wanted
     assert b'"name": "v.mp4"' in request.body
-    assert b"video/mp4" in request.body
+    assert b"video/x-mine" in request.body
 
 
 def test_request_for_a_part_is_the_session_and_nothing_else(part, session):
@@ -303,7 +303,7 @@ def test_session_takes_all_in_one_request(storage, strict, session, part):
     assert put(part, 0, len(CONTENT)).status == 200
     storage.close_upload("v.mp4", "resumable", session, LONG)
     assert contents(strict) == {"v.mp4": CONTENT}
-    assert storage.stat("v.mp4").content_type == "video/mp4"
+    assert storage.stat("v.mp4").content_type == "video/x-mine"
 
 
 def test_upload_goes_on_after_a_broken_connection(storage, strict, session, part):
@@ -450,7 +450,7 @@ def test_session_on_fake_gcs_server_takes_an_upload_in_two(emulated):
     emulated.close_upload("v.mp4", "resumable", state, LONG)
     with emulated.open("v.mp4") as file:
         assert file.read() == CONTENT
-    assert emulated.stat("v.mp4").content_type == "video/mp4"
+    assert emulated.stat("v.mp4").content_type == "video/x-mine"
     assert emulated.received_parts("v.mp4", "resumable", state) == [Received(1, len(CONTENT))]
 
 
