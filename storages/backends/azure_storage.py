@@ -24,7 +24,20 @@ from django.utils import timezone
 
 from storages import process, usual
 from storages.base import BaseStorage, batches
-from storages.contract import PATIENCE, Body, Capabilities, Entry, Stat, WriteOptions
+from storages.contract import (
+    PATIENCE,
+    Body,
+    Capabilities,
+    Enforced,
+    Entry,
+    PartsMissing,
+    Received,
+    SignedRequest,
+    Stat,
+    UploadLimits,
+    UploadTerms,
+    WriteOptions,
+)
 from storages.errors import STATUS_MEANINGS, meaning_by_name
 from storages.files import StorageFile
 from storages.mixin import quoted, with_query
@@ -54,6 +67,11 @@ DELEGATION_AGE = datetime.timedelta(hours=1)
 CONNECT_TIMEOUT = 5  # seconds; also for each 16 KiB of an upload to leave
 READ_TIMEOUT = 15  # seconds without a byte
 COPY_POLL = 0.5  # seconds between two looks at a copy that goes on in the background
+
+# learn.microsoft.com/azure/storage/blobs/scalability-targets
+LARGEST_PUT = 5000 * 1024**2  # bytes
+LARGEST_BLOCK = 4000 * 1024**2  # bytes
+MOST_BLOCKS = 50_000
 
 DOWNLOAD_SIZE = 4 * 1024**2  # bytes of one answer; the SDK holds it whole, and an MD5 comes with no larger one
 BLOCK_SIZE = 64 * 1024  # bytes; a longer body is sent piece by piece
@@ -484,6 +502,86 @@ class AzureStorage(BaseStorage):
             return f"{said}. Check {self._spelt('account_name')}, the network and the service"
         return said
 
+    # Uploads by somebody else
+
+    def _upload_kinds(self) -> dict[str, Enforced]:
+        # A SAS token of the settings opens more than one blob, so that nobody else may have it.
+        if not (self.account_key or (self.token_credential is not None and not self._token())):
+            return {}
+        # Permission to create makes a blob, and changes none. What a SAS can't say, such as Cache-Control, a copy gets.
+        second_write = "promote" if self._gives_headers() else "denied"
+        put = Enforced("finish", "finish", "none", second_write, UploadLimits(LARGEST_PUT))
+        limits = UploadLimits(LARGEST_BLOCK * MOST_BLOCKS, largest_part=LARGEST_BLOCK, most_parts=MOST_BLOCKS)
+        return {"put": put, "blocks": Enforced(limits=limits)}
+
+    def _presign_upload(self, key: str, kind: str, terms: UploadTerms) -> SignedRequest:
+        headers = {"x-ms-blob-type": "BlockBlob", "Content-Type": terms.content_type}
+        return SignedRequest("PUT", self._upload_url(key, "c", terms.seconds), headers)
+
+    def _open_upload(self, key: str, kind: str, terms: UploadTerms) -> str:
+        _make_sure_it_is_kept(key)
+        return uuid.uuid4().hex
+
+    def _presign_part(
+        self, key: str, kind: str, state: str, number: int, terms: UploadTerms, checksum: str
+    ) -> SignedRequest:
+        # The service takes no less than permission to write, which is why it is for a name that is not used.
+        block = urllib.parse.quote(base64.b64encode(_block_id(state, number).encode()).decode(), safe="")
+        url = self._upload_url(key, "w", terms.seconds)
+        return SignedRequest("PUT", f"{url}&comp=block&blockid={block}")
+
+    def _received_parts(self, key: str, kind: str, state: str) -> list[Received]:
+        committed, waiting = self._blocks(key)
+        ours = re.compile(re.escape(state) + "([0-9]{14})")  # whoever may write may choose other ids as well
+        found = ((ours.fullmatch(block.id), block.size) for block in (*committed, *waiting))
+        return sorted(Received(int(match[1]), size) for match, size in found if match)
+
+    def _close_upload(self, key: str, kind: str, state: str, terms: UploadTerms) -> None:
+        committed, waiting = self._blocks(key)
+        wanted = {_block_id(state, number): terms.size_of(number) for number in range(1, terms.parts + 1)}
+        if committed and {block.id: block.size for block in committed} == wanted:
+            return  # it was closed before
+        sizes = {block.id: block.size for block in waiting}
+        missing = [number for number, (block, size) in enumerate(wanted.items(), 1) if sizes.get(block) != size]
+        if missing:
+            raise PartsMissing(missing)
+        arguments = self._write_arguments({**self._get_write_parameters(key), "content_type": terms.content_type})
+        # In this order, whichever they came in; what else has arrived is dropped.
+        blocks = [blob_sdk.BlobBlock(block) for block in wanted]
+        self._blob(key).commit_block_list(blocks, **arguments, **_conditions(create_only=True))
+
+    def _abandon_upload(self, key: str, kind: str, state: str) -> None:
+        # Blocks go after a week, or when a list is committed that has none of them.
+        blob = self._blob(key)
+        try:
+            made = blob.commit_block_list([], timeout=self.timeout, **_conditions(create_only=True))
+        except exceptions.HttpResponseError as error:
+            if self._classify(error) is FileExistsError:
+                return  # a blob by now, and no blocks
+            raise
+        blob.delete_blob(timeout=self.timeout, **_conditions(if_match=made["etag"]))
+
+    def _blocks(self, key: str) -> tuple[list[Any], list[Any]]:
+        """Return the blocks of a blob, and those that wait to be committed."""
+        try:
+            committed, waiting = self._blob(key).get_block_list("all", timeout=self.timeout)
+        except exceptions.ResourceNotFoundError as error:
+            if _code(error) != "BlobNotFound":
+                raise
+            return [], []  # nothing has arrived yet
+        return committed, waiting
+
+    def _upload_url(self, key: str, permission: str, seconds: int) -> str:
+        """Return a URL at the service itself: what stands for it in other URLs may only read."""
+        url = self._blob(key).url.partition("?")[0]
+        return f"{url}?{self._sign(key, permission, self._expire_at(seconds), {})}"
+
+    def _gives_headers(self) -> bool:
+        """Whether new objects get more headers than their type; a subclass's own choice may be any."""
+        hooks = ("get_object_parameters", "_get_content_settings_parameters")
+        overridden = any(getattr(type(self), hook) is not getattr(AzureStorage, hook) for hook in hooks)
+        return bool(overridden or self.cache_control or self.object_parameters)
+
     # URLs
 
     def url(  # type: ignore[override]
@@ -542,7 +640,7 @@ class AzureStorage(BaseStorage):
                 f"{type(self).__name__} can't sign URLs without {self._spelt('account_key')} or "
                 f"{self._spelt('token_credential')}"
             )
-        if self.azure_protocol == "https":
+        if self._is_for_tls():
             how["protocol"] = "https"
         arguments = {**how, **parameters, "permission": permission, "expiry": expiry}
         name = self.service_client.account_name
@@ -581,9 +679,13 @@ class AzureStorage(BaseStorage):
     def _make_signer(self) -> _Signer:
         container = self.client.container_name
         try:
-            return _Signer(self.service_client.account_name, self.account_key, container, self.azure_protocol)
+            return _Signer(self.service_client.account_name, self.account_key, container, self._is_for_tls())
         except binascii.Error:
             raise ImproperlyConfigured(f"{type(self).__name__}: {_REMEDIES['AzureSigningError']}") from None
+
+    def _is_for_tls(self) -> bool:
+        """Whether signatures are to hold over TLS only; an emulator's address may have none."""
+        return self.azure_ssl and self.client.url.startswith("https:")
 
     def _base(self) -> str:
         base = urllib.parse.urlsplit(self.client.url.partition("?")[0])
@@ -683,11 +785,11 @@ class _Signer:
     learn.microsoft.com/rest/api/storageservices/create-service-sas
     """
 
-    def __init__(self, account: str, account_key: str, container: str, protocol: str):
+    def __init__(self, account: str, account_key: str, container: str, for_tls: bool):
         self._secret = base64.b64decode(account_key)
         self._resource = f"/blob/{account}/{container}/"
-        self._protocol = protocol if protocol == "https" else ""
-        protocols = f"&spr={protocol}" if self._protocol else ""
+        self._protocol = "https" if for_tls else ""
+        protocols = "&spr=https" if for_tls else ""
         self._rest = f"{protocols}&sv={_SAS_VERSION}&sr=b&sig="
 
     def sign(self, key: str, permission: str, expiry: datetime.datetime) -> str:
@@ -769,8 +871,12 @@ class _Parts:
         """Do nothing: there is no such request, and what is not committed shows nowhere."""
 
     def _id(self, number: int) -> str:
-        # All ids of a blob must have one length; the SDK's own are as long as these.
-        return f"{self._upload_id}{number:014}"
+        return _block_id(self._upload_id, number)
+
+
+def _block_id(upload_id: str, number: int) -> str:
+    # All ids of a blob must have one length; the SDK's own are as long as these.
+    return f"{upload_id}{number:014}"
 
 
 class _UnkeptKey(ValueError):

@@ -15,7 +15,18 @@ from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
 
 from storages import process, usual
 from storages.base import BaseStorage, batches
-from storages.contract import PATIENCE, Body, Capabilities, Entry, Stat, WriteOptions
+from storages.contract import (
+    PATIENCE,
+    Body,
+    Capabilities,
+    Enforced,
+    Entry,
+    SignedRequest,
+    Stat,
+    UploadLimits,
+    UploadTerms,
+    WriteOptions,
+)
 from storages.errors import REQUESTS_MEANINGS, meaning_by_name
 from storages.files import StorageFile
 from storages.mixin import with_query
@@ -31,6 +42,8 @@ files = OptionalModule("dropbox.files", "dropbox")
 # dropbox.com/developers/reference/content-hash
 HASHED_BLOCK = 4 * 1024**2  # bytes
 
+LARGEST_UPLOAD = 150 * 1024**2  # bytes of one request
+LINK_LIVES = (60, 4 * 3600)  # seconds that a link for an upload lives, at least and at most
 CONNECT_TIMEOUT = 5  # seconds, or less where ``timeout`` is
 LARGEST_PAGE = 2000  # entries of a listing
 MOST_DELETES = 1000  # files in one batch
@@ -327,6 +340,19 @@ class DropboxStorage(BaseStorage):
         if kind is OSError:
             return f"{said}: the Dropbox is full; remove something or buy space"
         return f"{said}. Check the network, DROPBOX_TIMEOUT and the service's status page"
+
+    # Uploads by somebody else
+
+    def _upload_kinds(self) -> dict[str, Enforced]:
+        # A link is for one upload and one path, and adds a file where there is none.
+        return {"link": Enforced("finish", "finish", "none", "denied", UploadLimits(LARGEST_UPLOAD))}
+
+    def _presign_upload(self, key: str, kind: str, terms: UploadTerms) -> SignedRequest:
+        commit = files.CommitInfo(**self._commit_options(key, WriteOptions(create_only=True)), autorename=False)
+        shortest, longest = LINK_LIVES
+        duration = float(min(max(terms.seconds, shortest), longest))
+        link = self._ask(self.client.files_get_temporary_upload_link, commit, duration).link
+        return SignedRequest("POST", link, {"Content-Type": "application/octet-stream"})
 
     # URLs
 

@@ -22,7 +22,19 @@ from django.core.exceptions import ImproperlyConfigured
 from storages import process, usual
 from storages.base import BaseStorage, batches
 from storages.compress import CompressStorageMixin
-from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
+from storages.contract import (
+    Body,
+    Capabilities,
+    Enforced,
+    Entry,
+    PartsMissing,
+    Received,
+    SignedRequest,
+    Stat,
+    UploadLimits,
+    UploadTerms,
+    WriteOptions,
+)
 from storages.errors import REQUESTS_MEANINGS, STATUS_MEANINGS, meaning_by_name
 from storages.files import StorageFile
 from storages.mixin import quoted, with_query
@@ -46,6 +58,7 @@ LONGEST_KEY = 1024  # bytes
 LONGEST_EXPIRE = 7 * 24 * 3600  # seconds, of a V4 signature
 CHUNK_UNIT = 256 * 1024  # bytes; every chunk of a resumable upload but the last is a multiple
 MOST_DELETES = 100  # calls in one batch request
+LARGEST_OBJECT = 5 * 1024**4  # bytes
 
 # What signs in place of a private key, and whoever may ask it to.
 _IAM_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -91,6 +104,9 @@ _PERMISSIONS = (
 )
 
 _OBJECTS = re.compile(r"(/upload)?/storage/v1/b/[^/]+/o")  # the path under which objects are listed and made
+
+# What the service says of an upload session that has ended, or that it has forgotten.
+_GONE = (404, 410)
 
 # The URL of an upload session lets everybody who has it write.
 _SESSION_ID = re.compile(r"upload_id=[^&\s'\")]+")
@@ -360,6 +376,8 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
 
     def _classify(self, error: BaseException) -> type[Exception] | None:
         error = _cause(error)
+        if isinstance(error, FileExistsError):
+            return FileExistsError
         if isinstance(error, exceptions.GoogleAPICallError):
             kind = STATUS_MEANINGS.get(error.code)
             if kind is PermissionError and _is_about_quota(error):
@@ -395,6 +413,89 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
                 f"{self._spelt('bucket_name')}"
             )
         return f"{said}. Set {self._spelt('credentials')}, or what google-auth finds by itself"
+
+    # Uploads by somebody else
+
+    def _upload_kinds(self) -> dict[str, Enforced]:
+        # Where objects are to get an ACL or other properties, it is the copy that gets them: none of them is in what a
+        # browser has, and nothing is public before it was looked at.
+        second_write = "promote" if self._gives_properties() else "denied"
+        kinds = {}
+        if self._can_sign():
+            kinds["put"] = Enforced("exact", "signed", "none", second_write, UploadLimits(LARGEST_OBJECT))
+        limits = UploadLimits(LARGEST_OBJECT, smallest_part=CHUNK_UNIT, part_multiple=CHUNK_UNIT)
+        return {**kinds, "resumable": Enforced("exact", "signed", "none", second_write, limits)}
+
+    def _presign_upload(self, key: str, kind: str, terms: UploadTerms) -> SignedRequest:
+        # cloud.google.com/storage/docs/xml-api/reference-headers
+        headers = {
+            "Content-Type": terms.content_type,
+            "x-goog-content-length-range": f"{terms.size},{terms.size}",
+            "x-goog-if-generation-match": "0",
+        }
+        # At the service itself: what stands for the bucket in other URLs may only read.
+        parameters = {"headers": headers, "api_access_endpoint": self._endpoint()}
+        return SignedRequest("PUT", self._presign(key, "PUT", terms.seconds, parameters), headers)
+
+    def _open_upload(self, key: str, kind: str, terms: UploadTerms) -> str:
+        blob, arguments = self._new_blob(key, WriteOptions({"content_type": terms.content_type}, create_only=True))
+        # To the origin the session then answers as CORS wants it, whatever the bucket says.
+        whose = {"size": terms.size, "origin": terms.origin or None}
+        url: str = blob.create_resumable_upload_session(
+            terms.content_type, checksum=None, **whose, **arguments, **self._limits
+        )
+        return url
+
+    def _presign_part(
+        self, key: str, kind: str, state: str, number: int, terms: UploadTerms, checksum: str
+    ) -> SignedRequest:
+        return SignedRequest("PUT", state)
+
+    def _received_parts(self, key: str, kind: str, state: str) -> list[Received]:
+        try:
+            answer = self._send("PUT", state, data=b"", headers={"Content-Range": "bytes */*"})
+        except exceptions.GoogleAPICallError as error:
+            if error.code not in _GONE:
+                raise
+            size = self._stat(key).size
+        else:
+            size = _arrived(answer) if answer.status_code == 308 else int(answer.json()["size"])
+        return [Received(1, size)] if size else []
+
+    def _close_upload(self, key: str, kind: str, state: str, terms: UploadTerms) -> None:
+        # The service makes the object with the last byte; there was none before.
+        try:
+            size = self._stat(key).size
+        except exceptions.NotFound:
+            arrived = sum(part.size for part in self._received_parts(key, kind, state))
+            if arrived < terms.size:
+                raise PartsMissing(list(range(arrived // terms.part_size + 1, terms.parts + 1))) from None
+        else:
+            if size != terms.size:
+                raise FileExistsError(key)
+
+    def _abandon_upload(self, key: str, kind: str, state: str) -> None:
+        self._end_session(state)
+
+    def _end_session(self, url: str) -> None:
+        try:
+            self._send("DELETE", url)
+        except exceptions.GoogleAPICallError as error:
+            if error.code not in (*_GONE, 499):  # which is how the service says that it now is
+                raise
+
+    def _gives_properties(self) -> bool:
+        """Whether new objects get more properties than their type; a subclass's own choice may be any."""
+        overridden = type(self).get_object_parameters is not GoogleCloudStorage.get_object_parameters
+        return bool(overridden or self.default_acl or self.object_parameters)
+
+    def _can_sign(self) -> bool:
+        """Whether there is an account to sign for, as far as that can be told without asking anybody."""
+        if self.credentials is None:
+            return True  # what google-auth finds on a machine has one, or IAM signs
+        credentials = self.client._credentials
+        account = self.sa_email or getattr(credentials, "service_account_email", None)
+        return bool(account) or isinstance(credentials, google_auth_credentials.Signing)
 
     # URLs
 
@@ -560,11 +661,7 @@ class _Session:
             pass
 
     def abort(self) -> None:
-        try:
-            self._storage._send("DELETE", self._url)
-        except exceptions.GoogleAPICallError as error:
-            if error.code not in (404, 410, 499):  # gone already, and how the service says that it now is
-                raise
+        self._storage._end_session(self._url)
 
     def _pass_on(self, size: int | None) -> bool:
         """Send what is held; of it, the service may keep only a beginning. Return whether the object is complete."""
@@ -593,19 +690,24 @@ class _Session:
         try:
             answer = self._storage._send_once("PUT", self._url, data=chunk, headers=headers)
         except exceptions.GoogleAPICallError as error:
-            if error.code in (404, 410):
+            if error.code in _GONE:
                 raise UploadBroken("the service has given up this upload; write the file again") from error
             raise
         if answer.status_code != 308:
             if answer.json().get("size") != str(size):
                 raise UploadBroken("the service has closed this upload before its end; write the file again")
             return True
-        span = answer.headers.get("Range")
-        arrived = int(span.partition("-")[2]) + 1 if span else 0
+        arrived = _arrived(answer)
         if arrived < self._sent:
             raise UploadBroken("the service has lost the beginning of this upload; write the file again")
         self._held, self._sent = self._held[arrived - self._sent :], arrived
         return False
+
+
+def _arrived(answer: Any) -> int:
+    """Return how many bytes an upload that is not complete has, by the answer of its session."""
+    span = answer.headers.get("Range")
+    return int(span.partition("-")[2]) + 1 if span else 0
 
 
 def _set(parameters: Mapping[str, Any], blob: Any) -> str | None:

@@ -15,6 +15,7 @@ import os
 import ssl
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -74,6 +75,12 @@ class Folder:
         return {".tag": "folder", "name": name, "path_display": self.path, "path_lower": lower, "id": self.id}
 
 
+@dataclass
+class UploadLink:
+    commit: dict[str, Any]
+    ends: float  # by time.time()
+
+
 class Refusal(Exception):
     """An answer other than 200: a status, and the error in JSON or in plain text."""
 
@@ -111,6 +118,7 @@ class FakeDropbox(ThreadServer):
         self.sessions: dict[str, bytes] = {}
         self.jobs: dict[str, list[dict[str, Any]]] = {}  # what the next looks at a batch are told
         self.links: dict[str, str] = {}  # to the id of a file
+        self.upload_links: dict[str, UploadLink] = {}
         self.expired: set[str] = set()
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []
@@ -257,6 +265,27 @@ class FakeDropbox(ThreadServer):
         name = quote(file.path.rpartition("/")[2])
         return {"metadata": file.shown(), "link": f"https://{HOST}:{self.port}/link/{link}/{name}"}
 
+    def get_temporary_upload_link(self, argument: dict[str, Any]) -> Any:
+        if not 60 <= argument["duration"] <= 14400:
+            raise Refusal(400, "duration must be between 60 and 14400 seconds")
+        link = uuid.uuid4().hex
+        self.upload_links[link] = UploadLink(argument["commit_info"], time.time() + argument["duration"])
+        return {"link": f"https://{HOST}:{self.port}/apitul/1/{link}"}
+
+    def upload_by_link(self, link: str, content_type: str, body: bytes) -> Any:
+        """Take the one upload that a link is for; what is wrong with its commit shows only now, and not what it is."""
+        if content_type != "application/octet-stream":
+            raise Refusal(400, "Content-Type must be application/octet-stream")
+        if len(body) > LARGEST_UPLOAD:
+            raise Refusal(413, "too large")
+        found = self.upload_links.pop(link, None)
+        if found is None:
+            raise Refusal(404, "no such link")
+        if time.time() > found.ends:
+            raise Refusal(410, "the link has expired")
+        written = self.write(found.commit, body, lambda reason: Refusal(409, "conflict"))
+        return {"content-hash": content_hash(written.content)}
+
     def upload(self, argument: dict[str, Any], body: bytes) -> Any:
         check_hash(argument, body)
         session = uuid.uuid4().hex
@@ -303,6 +332,7 @@ RPC = {
     "files/list_folder": FakeDropbox.list_folder,
     "files/list_folder/continue": FakeDropbox.list_folder_continue,
     "files/get_temporary_link": FakeDropbox.get_temporary_link,
+    "files/get_temporary_upload_link": FakeDropbox.get_temporary_upload_link,
 }
 UPLOADS = {
     "files/upload": FakeDropbox.upload,
@@ -334,6 +364,9 @@ class _Answers(BaseHTTPRequestHandler):
         try:
             if waiting := self._fake.refusals.get(route) or self._fake.refusals.get("*"):
                 raise waiting.pop(0)
+            if route.startswith("apitul/1/"):  # whoever has the link needs no token
+                self._upload(route.removeprefix("apitul/1/"), body)
+                return
             if route == "oauth2/token":
                 self._answer(200, json.dumps(self._token(body)).encode(), JSON)
                 return
@@ -368,6 +401,11 @@ class _Answers(BaseHTTPRequestHandler):
             file = self._fake.file(argument["path"])
             shown = {name: value for name, value in file.shown().items() if name != ".tag"}
         self._bytes_of(file, {"Dropbox-API-Result": json.dumps(shown)})
+
+    def _upload(self, link: str, body: bytes) -> None:
+        with self._fake.lock:
+            answer = self._fake.upload_by_link(link, self.headers.get("Content-Type", ""), body)
+        self._answer(200, json.dumps(answer).encode(), JSON)
 
     def _bytes_of(self, file: File, headers: dict[str, str]) -> None:
         size, wanted = len(file.content), self.headers.get("Range")

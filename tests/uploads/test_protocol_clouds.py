@@ -1,0 +1,194 @@
+"""The whole protocol on azurite, fake-gcs-server and the Dropbox fake: what a browser begins, sends and finishes."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import pytest
+from django.core.files.base import ContentFile
+
+from storages.backends.azure_storage import AzureStorage
+from storages.backends.dropbox import DropboxStorage
+from storages.backends.gcloud import CHUNK_UNIT, GoogleCloudStorage
+from storages.contract import SignedRequest
+from tests.conftest import running
+from tests.servers.azurite import Azurite
+from tests.servers.dropbox import TOKEN, FakeDropbox
+from tests.servers.gcs import FakeGCS
+from tests.servers.google import Google
+from tests.uploads.conftest import code_of, row_of, sha256
+from tests.uploads.models import Clip
+from tests.uploads.sending import Answer, send
+
+# The SDK calls it for each request that a refresh token may be needed for.
+pytestmark = pytest.mark.filterwarnings("ignore:.*utcnow.. is deprecated:DeprecationWarning")
+
+BODY = bytes(range(256)) * 2500  # 640 000 bytes
+PART = CHUNK_UNIT
+
+
+class Place:
+    """A storage of one of the services, and how it is reached by others."""
+
+    def __init__(self, storage: Any, context: ssl.SSLContext | None = None):
+        self.storage = storage
+        self._context = context
+
+    def send(self, request: dict[str, Any], body: bytes, **headers: str) -> Answer:
+        signed = SignedRequest(request["method"], request["url"], request["headers"])
+        return send(signed, body, headers=headers, context=self._context)
+
+    def files(self) -> list[str]:
+        return sorted(entry.name for entry in self.storage.walk())
+
+
+@pytest.fixture(scope="module")
+def azure(request):
+    for server in running(Azurite(), request.config):
+        options = {"connection_string": server.connection_string(), "azure_container": server.make_bucket()}
+        yield Place(AzureStorage(**options))
+
+
+@pytest.fixture(scope="module")
+def gcs(request):
+    with Google() as google:
+        for server in running(FakeGCS(), request.config):
+            endpoint = {"api_endpoint": server.endpoint_url}
+            bucket = server.make_bucket()
+            yield Place(GoogleCloudStorage(bucket_name=bucket, credentials=google.key(), client_options=endpoint))
+
+
+@pytest.fixture(scope="module")
+def dropbox():
+    with FakeDropbox() as fake, fake.reached():
+        storage = DropboxStorage(oauth2_access_token=TOKEN, ca_certs=str(fake.certificate))
+        yield Place(storage, ssl.create_default_context(cafile=str(fake.certificate)))
+
+
+@pytest.fixture
+def place(request, monkeypatch, settings, browser):
+    """The service that a test names, in the place of the model's own storage."""
+    place = request.getfixturevalue(request.param)
+    field = Clip._meta.get_field("file")
+    monkeypatch.setattr(field, "storage", place.storage)
+    monkeypatch.setattr(field, "max_size", 10**6)
+    settings.UPLOADS_PART_SIZE = PART
+    place.storage.delete_many(place.files())
+    return place
+
+
+KINDS = [("azure", "put"), ("azure", "blocks"), ("gcs", "put"), ("gcs", "resumable"), ("dropbox", "link")]
+SINGLE = [("azure", "put"), ("gcs", "put"), ("dropbox", "link")]
+
+
+def begun(browser: Any, kind: str, **said: Any) -> Any:
+    return browser.begun(BODY, accepts=[kind], content_type="application/x-clip", filename="a.clip", **said)
+
+
+def request_of(browser: Any, begun: Any, number: int) -> Any:
+    (part,) = browser.ok("parts", {"upload": begun["upload"], "numbers": [number]})["parts"]
+    return part
+
+
+def send_all(browser: Any, place: Place, begun: Any, body: bytes = BODY, skip: int = 0) -> None:
+    """Send what begin asks for, from part ``skip`` on; a resumable one in chunks."""
+    if "request" in begun:
+        assert place.send(begun["request"], body).status in (200, 201)
+        return
+    for number in range(skip + 1, begun["parts"]["count"] + 1):
+        start, end = (number - 1) * PART, min(number * PART, len(body))
+        is_resumable = begun["kind"] == "resumable"
+        span = {"Content-Range": f"bytes {start}-{end - 1}/{len(body)}"} if is_resumable else {}
+        request = request_of(browser, begun, 1 if is_resumable else number)
+        assert place.send(request, body[start:end], **span).status in (200, 201, 308)
+
+
+@pytest.mark.parametrize(("place", "kind"), KINDS, indirect=["place"])
+def test_file_is_stored_and_nothing_else(place, browser, kind):
+    began = begun(browser, kind, checksum=sha256(BODY))
+    assert began["kind"] == kind
+    send_all(browser, place, began)
+    done = browser.ok("finish", {"upload": began["upload"]})
+    assert done["size"] == len(BODY)
+    row = row_of(done)
+    assert place.files() == [row.name]
+    with place.storage.open(row.name) as file:
+        assert file.read() == BODY
+    assert place.storage.stat(row.name).content_type in ("application/x-clip", None)  # Dropbox has none
+    assert browser.ok("finish", {"upload": began["upload"]}) == done
+
+
+@pytest.mark.threat("T-24")
+@pytest.mark.parametrize(("place", "kind"), KINDS, indirect=["place"])
+def test_name_is_pinned_or_promoted_as_the_kind_promises(place, browser, kind):
+    began = begun(browser, kind)
+    assert bool(row_of(began).staging) == (began["enforced"]["overwrite"] == "promote") == (kind == "blocks")
+
+
+@pytest.mark.threat("T-40")
+@pytest.mark.parametrize(("place", "kind"), [("azure", "blocks")], indirect=["place"])
+def test_upload_goes_on_after_a_reload(place, browser, kind):
+    began = begun(browser, kind)
+    first = request_of(browser, began, 1)
+    assert place.send(first, BODY[:PART]).status == 201
+    status = browser.ok("status", {"upload": began["upload"]})
+    assert status["received"] == [{"number": 1, "size": PART}]
+    assert code_of(browser.call("finish", {"upload": began["upload"]})) == (422, "parts_missing")
+    send_all(browser, place, began, skip=1)
+    done = browser.ok("finish", {"upload": began["upload"]})
+    with place.storage.open(row_of(done).name) as file:
+        assert file.read() == BODY
+
+
+@pytest.mark.threat("T-25")
+@pytest.mark.parametrize(("place", "kind"), SINGLE, indirect=["place"])
+@pytest.mark.parametrize("body", [BODY + b"!", BODY[:-1], b""], ids=["longer", "shorter", "empty"])
+def test_other_size_is_refused_and_deleted(place, browser, kind, body):
+    """By the end at the latest; of these three services none looked at it before."""
+    began = begun(browser, kind)
+    send_all(browser, place, began, body)
+    assert code_of(browser.call("finish", {"upload": began["upload"]})) == (422, "size_mismatch")
+    assert place.files() == []
+
+
+@pytest.mark.threat("T-25")
+@pytest.mark.parametrize(("place", "kind"), SINGLE[:2], indirect=["place"])
+def test_other_type_is_refused_and_deleted(place, browser, kind):
+    began = begun(browser, kind)
+    assert place.send(began["request"], BODY, **{"Content-Type": "text/html"}).status in (200, 201)
+    assert code_of(browser.call("finish", {"upload": began["upload"]})) == (422, "type_mismatch")
+    assert place.files() == []
+
+
+@pytest.mark.threat("T-35")
+@pytest.mark.parametrize(("place", "kind"), KINDS, indirect=["place"])
+def test_damaged_byte_is_refused_and_deleted(place, browser, kind):
+    began = begun(browser, kind, checksum=sha256(BODY))
+    send_all(browser, place, began, BODY[:300_000] + b"\xff" + BODY[300_001:])
+    assert code_of(browser.call("finish", {"upload": began["upload"]})) == (422, "checksum_mismatch")
+    assert place.files() == []
+
+
+@pytest.mark.threat("T-24")
+@pytest.mark.parametrize(
+    ("place", "kind"), [("azure", "put"), ("azure", "blocks"), ("dropbox", "link")], indirect=["place"]
+)
+def test_grant_changes_nothing_after_the_end(place, browser, kind):
+    began = begun(browser, kind)
+    send_all(browser, place, began)
+    late = began.get("request") or request_of(browser, began, 1)
+    done = browser.ok("finish", {"upload": began["upload"]})
+    whole = {"url": late["url"].partition("&comp=")[0], "headers": {"x-ms-blob-type": "BlockBlob", **late["headers"]}}
+    place.send({**late, **whole}, bytes(len(BODY)))
+    with place.storage.open(row_of(done).name) as file:
+        assert file.read() == BODY
+
+
+@pytest.mark.parametrize(("place", "kind"), KINDS, indirect=["place"])
+def test_abandoned_upload_leaves_nothing(place, browser, kind):
+    place.storage.save("kept.txt", ContentFile(b"kept"))
+    began = begun(browser, kind)
+    send_all(browser, place, began)
+    assert browser.call("abort", {"upload": began["upload"]}).status_code == 204
+    assert place.files() == ["kept.txt"]
