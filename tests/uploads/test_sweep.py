@@ -350,6 +350,7 @@ def told(**options: Any) -> str:
 def test_dry_run_says_what_would_go_and_touches_nothing(browser, cloud, clock):
     for kind in KINDS:
         abandon(browser, State.BEGUN, kind)
+    abandon(browser, State.CLAIMED, "put")
     clock.forward(2 * DAY)
     before = {**cloud.client}, {**cloud.opened}, [*Upload.objects.values()]
     would = told(dry_run=True)
