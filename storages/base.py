@@ -42,6 +42,7 @@ from storages.mixin import StorageMixin
 from storages.names import clean_name, shorten
 from storages.readers import MIB, RangeFile, RangeReader, Unzipped
 from storages.streams import Spool, chunks_of, file_on_disk, gzipped, read_chunks, reader, taken
+from storages.terms import PART_KINDS, SINGLE_KINDS, check_checksum, check_terms
 from storages.writers import GzipWriter, PartWriter, SpoolWriter, Writer, send_file
 
 T = TypeVar("T")
@@ -306,32 +307,68 @@ class BaseStorage(StorageMixin, Storage):
 
     @property
     def upload_kinds(self) -> Mapping[str, Enforced]:
-        """The kinds of upload that can be signed (post, put, link; multipart, resumable, blocks), the best first."""
-        return {}
+        """The kinds of upload that can be signed (post, put, link; multipart, resumable, blocks), the best first.
+
+        Each with what the service itself refuses. Empty where nothing can be signed; no request is sent.
+        """
+        return self._upload_kinds()
 
     def presign_upload(self, name: str, kind: str, terms: UploadTerms) -> SignedRequest:
-        """Return the one request that uploads ``name``: of the kinds post, put and link. Raises ValueError."""
-        raise NotImplementedError
+        """Return the one request that uploads ``name``: of the kinds post, put and link.
+
+        Raises ValueError for a kind that is not offered and for terms that it cannot have.
+        """
+        key = self._granted(name, kind, SINGLE_KINDS, terms)
+        with self._translating(name):
+            return self._presign_upload(key, kind, terms)
 
     def open_upload(self, name: str, kind: str, terms: UploadTerms) -> str:
-        """Begin an upload in parts (multipart, resumable, blocks) and return its state, to be kept secret."""
-        raise NotImplementedError
+        """Begin an upload in parts (multipart, resumable, blocks) and return its state, to be kept secret.
 
-    def presign_part(self, name: str, kind: str, state: str, number: int, terms: UploadTerms) -> SignedRequest:
-        """Return the request that sends part ``number``, counted from 1; a resumable one for all that is left."""
-        raise NotImplementedError
+        Raises ValueError as presign_upload() does.
+        """
+        key = self._granted(name, kind, PART_KINDS, terms)
+        with self._translating(name):
+            return self._open_upload(key, kind, terms)
+
+    def presign_part(
+        self, name: str, kind: str, state: str, number: int, terms: UploadTerms, checksum: str = ""
+    ) -> SignedRequest:
+        """Return the request that sends part ``number``, counted from 1; a resumable one for all that is left.
+
+        ``terms`` are those that the upload was opened with, but for the seconds; ``checksum`` is the part's SHA-256 in
+        base64, signed where the service takes it. Raises ValueError.
+        """
+        key = self._granted(name, kind, PART_KINDS, terms)
+        check_checksum(checksum)
+        if type(number) is not int or not 1 <= number <= terms.parts:
+            raise ValueError(f"the parts have numbers from 1 to {terms.parts}, not {number!r}")
+        with self._translating(name):
+            return self._presign_part(key, kind, state, number, terms, checksum)
 
     def received_parts(self, name: str, kind: str, state: str) -> list[Received]:
-        """Return the parts that have arrived; of a resumable upload one, of all bytes so far."""
-        raise NotImplementedError
+        """Return the parts that have arrived, by number; of a resumable upload one, of all bytes so far.
+
+        Raises FileNotFoundError where there is no such upload (any more).
+        """
+        key = self._granted(name, kind, PART_KINDS)
+        with self._translating(name):
+            return self._received_parts(key, kind, state)
 
     def close_upload(self, name: str, kind: str, state: str, terms: UploadTerms) -> None:
-        """Make one object of the parts, replacing none. Raises FileExistsError, ValueError where parts are missing."""
-        raise NotImplementedError
+        """Make one object of the parts, replacing none; once that is done, doing it again is silent.
+
+        Raises FileExistsError, PartsMissing (a ValueError), FileNotFoundError where there is no such upload.
+        """
+        key = self._granted(name, kind, PART_KINDS, terms)
+        with self._translating(name):
+            self._close_upload(key, kind, state, terms)
 
     def abandon_upload(self, name: str, kind: str, state: str) -> None:
         """Give an upload in parts up, and what has arrived of it; silent where there is none."""
-        raise NotImplementedError
+        key = self._granted(name, kind, PART_KINDS)
+        with contextlib.suppress(FileNotFoundError), self._translating(name):
+            self._abandon_upload(key, kind, state)
 
     # Kept for code written for earlier releases
 
@@ -358,6 +395,18 @@ class BaseStorage(StorageMixin, Storage):
         key = self._key(name)
         if key.endswith("/"):
             raise IsADirectoryError(errno.EISDIR, "This names a directory, not a file", name)
+        return key
+
+    def _granted(self, name: str, kind: str, among: frozenset[str], terms: UploadTerms | None = None) -> str:
+        """Return the key of an upload by somebody else, whose kind and terms have been looked at."""
+        key = self._file_key(name)
+        kinds = self.upload_kinds
+        if kind not in among or kind not in kinds:
+            offered = ", ".join(one for one in kinds if one in among) or "none"
+            raise ValueError(f"{type(self).__name__} signs no upload of the kind {kind!r}; it offers {offered}")
+        if terms is not None:
+            longest = self.longest_expire
+            check_terms(terms, kinds[kind].limits, in_parts=among is PART_KINDS, longest=longest)
         return key
 
     def _may_choose_names(self) -> None:
@@ -615,6 +664,42 @@ class BaseStorage(StorageMixin, Storage):
 
     def _start_parts(self, key: str, options: WriteOptions) -> PartUpload:
         """Begin a write in parts."""
+        raise NotImplementedError
+
+    def _upload_kinds(self) -> Mapping[str, Enforced]:
+        """Return the kinds of upload for which a request can be signed, the best first; no I/O.
+
+        The hooks below are called only for these, with terms that are sound and within the kind's limits.
+        """
+        return {}
+
+    def _presign_upload(self, key: str, kind: str, terms: UploadTerms) -> SignedRequest:
+        """Return the request that makes the object, with all of the terms in its signature; of the kinds in one go."""
+        raise NotImplementedError
+
+    def _open_upload(self, key: str, kind: str, terms: UploadTerms) -> str:
+        """Begin an upload in parts; return what the hooks below need to know of it."""
+        raise NotImplementedError
+
+    def _presign_part(
+        self, key: str, kind: str, state: str, number: int, terms: UploadTerms, checksum: str
+    ) -> SignedRequest:
+        """Return the request that sends one part, with its number, size and checksum (if any) in the signature."""
+        raise NotImplementedError
+
+    def _received_parts(self, key: str, kind: str, state: str) -> list[Received]:
+        """Return what has arrived, by number; "not found" raises."""
+        raise NotImplementedError
+
+    def _close_upload(self, key: str, kind: str, state: str, terms: UploadTerms) -> None:
+        """Make the object of exactly the parts of the terms, where there is none; raise PartsMissing otherwise.
+
+        Where the upload is gone but an object of the size is there, it was closed before.
+        """
+        raise NotImplementedError
+
+    def _abandon_upload(self, key: str, kind: str, state: str) -> None:
+        """Remove an upload and its parts; "not found" may raise."""
         raise NotImplementedError
 
     def _move(self, source_key: str, key: str) -> None:

@@ -69,13 +69,25 @@ class WriteOptions:
 
 
 @dataclass(frozen=True)
+class UploadLimits:
+    """What an upload of one kind can be; sizes in bytes, None where there is no limit."""
+
+    largest: int | None = None  # of the whole
+    smallest_part: int = 1  # of every part but the last
+    largest_part: int | None = None
+    most_parts: int | None = None
+    part_multiple: int = 1  # of which the size of every part but the last is a multiple
+
+
+@dataclass(frozen=True)
 class Enforced:
     """What the service itself refuses, of an upload that somebody else makes; words of the uploads' protocol."""
 
     size: str = "finish"  # exact, range: signed; finish: looked at when it is over
     type: str = "finish"  # signed, finish
-    checksum: str = "none"  # signed, finish, none
+    checksum: str = "none"  # of the whole: signed, finish, none
     overwrite: str = "promote"  # denied: a second write is refused; promote: it would hit a copy that is not used
+    limits: UploadLimits = UploadLimits()
 
 
 @dataclass(frozen=True)
@@ -89,10 +101,22 @@ class UploadTerms:
     checksum: str = ""  # SHA-256 of the whole, base64
     origin: str = ""  # of the page that sends it: https://example.com
 
+    @property
+    def parts(self) -> int:
+        """The number of parts; 1 where it goes in one piece."""
+        return max(1, -(-self.size // self.part_size)) if self.part_size else 1
+
+    def size_of(self, number: int) -> int:
+        """Return the bytes of part ``number``, counted from 1."""
+        return self.size - self.part_size * (number - 1) if number == self.parts else self.part_size
+
 
 @dataclass(frozen=True)
 class SignedRequest:
-    """A request for somebody else to make, exactly so."""
+    """A request for somebody else to make, exactly so.
+
+    Content-Length is never among the headers, also where it is signed: browsers may not set it, and the body gives it.
+    """
 
     method: str
     url: str = field(repr=False)
@@ -126,6 +150,17 @@ class PartUpload(Protocol):
     def complete(self) -> None: ...
 
     def abort(self) -> None: ...
+
+
+class PartsMissing(ValueError):
+    """An upload cannot be closed: the parts of ``numbers`` have not arrived, or not in their size; send them."""
+
+    def __init__(self, numbers: list[int]):
+        self.numbers = numbers
+        super().__init__(f"{len(numbers)} parts are missing or of a wrong size, the first with the number {numbers[0]}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.numbers,)
 
 
 class ObjectChanged(OSError):

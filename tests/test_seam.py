@@ -19,10 +19,11 @@ from django.core.files.base import ContentFile
 import storages
 from storages import backends
 from storages.base import BaseStorage
-from storages.contract import Capabilities
+from storages.contract import Capabilities, UploadTerms
 from storages.mixin import StorageMixin
 from storages.optional import OptionalModule
 from storages.settings import Setting
+from storages.terms import PART_KINDS, SINGLE_KINDS
 
 ROOT = Path(storages.__file__).parent
 MODULES = sorted(
@@ -46,7 +47,7 @@ SDKS = (
 
 # Imports go down, or stay in one layer. The first row that fits a module is its layer.
 LAYERS = [
-    (1, ("contract", "errors", "names", "optional", "process", "settings", "streams", "usual")),
+    (1, ("contract", "errors", "names", "optional", "process", "settings", "streams", "terms", "usual")),
     (2, ("compress", "files", "mixin", "readers", "utils", "writers")),
     (3, ("base",)),
     (4, ("backends",)),
@@ -56,13 +57,24 @@ LAYERS = [
 
 # What a backend is made of. Each hook of a capability is defined where, and only where, that is declared.
 REQUIRED_HOOKS = {"_stat", "_open_range", "_put", "_delete", "_list", "_classify"}
-OPTIONAL_HOOKS = {"_advise", "_exists", "_first", "_walk", "_presign_download", "_public_url", "_signs_urls"}
+OPTIONAL_HOOKS = {
+    *("_advise", "_exists", "_first", "_walk"),
+    *("_presign_download", "_public_url", "_signs_urls", "_upload_kinds"),
+}
 HOOKS_OF_CAPABILITIES = {
     "parts": "_start_parts",
     "copy": "_copy",
     "move": "_move",
     "delete_many": "_delete_many",
     "presign": "_presign",
+}
+
+# Likewise for uploads that somebody else makes, where _upload_kinds() offers one of the kinds.
+HOOKS_OF_KINDS = {
+    "_presign_upload": SINGLE_KINDS,
+    **dict.fromkeys(
+        ("_open_upload", "_presign_part", "_received_parts", "_close_upload", "_abandon_upload"), PART_KINDS
+    ),
 }
 
 # Public members of the base that a backend defines itself, and why.
@@ -229,9 +241,18 @@ def test_hook_is_defined_where_its_capability_is_declared(cls, capability):
     assert declared == defined
 
 
+@pytest.mark.parametrize("cls", FULL_BACKENDS)
+@pytest.mark.parametrize("hook", list(HOOKS_OF_KINDS))
+def test_hook_of_uploads_is_defined_where_a_kind_needs_it(cls, hook):
+    offered = bool(cls().upload_kinds.keys() & HOOKS_OF_KINDS[hook])
+    defined = getattr(cls, hook) is not getattr(BaseStorage, hook)
+    assert defined or not offered
+    assert not defined or cls._upload_kinds is not BaseStorage._upload_kinds
+
+
 @pytest.mark.parametrize("cls", BACKENDS)
 def test_hook_has_the_signature_of_the_base(cls):
-    hooks = [*REQUIRED_HOOKS, *OPTIONAL_HOOKS, *HOOKS_OF_CAPABILITIES.values()]
+    hooks = [*REQUIRED_HOOKS, *OPTIONAL_HOOKS, *HOOKS_OF_CAPABILITIES.values(), *HOOKS_OF_KINDS]
     expected = {hook: list(inspect.signature(getattr(BaseStorage, hook)).parameters) for hook in hooks}
     assert {hook: list(inspect.signature(getattr(cls, hook)).parameters) for hook in hooks} == expected
 
@@ -265,7 +286,7 @@ def test_no_backend_overrides_a_public_member_without_a_reason():
 
 @pytest.mark.parametrize("cls", BACKENDS)
 def test_backend_overrides_nothing_private_but_hooks(cls):
-    hooks = REQUIRED_HOOKS | OPTIONAL_HOOKS | set(HOOKS_OF_CAPABILITIES.values())
+    hooks = REQUIRED_HOOKS | OPTIONAL_HOOKS | set(HOOKS_OF_CAPABILITIES.values()) | HOOKS_OF_KINDS.keys()
     allowed = {name for owner, name in PRIVATE_OVERRIDES if owner == cls.__name__}
     assert overrides_of(cls, base_members(public=False)) - hooks == allowed
 
@@ -359,7 +380,12 @@ def test_declarations_are_found():
 
 HOSTILE_NAMES = ["../x", "a/../../x", "..\\x", "/x", "a\x00b", "a\nb", "a\rb"]
 
+TERMS = UploadTerms(size=1, content_type="text/plain", seconds=60)
+TERMS_OF_PARTS = dataclasses.replace(TERMS, part_size=2**23)
+
 VERBS = {
+    "abandon_upload": lambda storage, name: storage.abandon_upload(name, "multipart", "state"),
+    "close_upload": lambda storage, name: storage.close_upload(name, "multipart", "state", TERMS_OF_PARTS),
     "copy from": lambda storage, name: storage.copy(name, "ok"),
     "copy to": lambda storage, name: storage.copy("ok", name),
     "delete": lambda storage, name: storage.delete(name),
@@ -382,6 +408,10 @@ VERBS = {
     "open a": lambda storage, name: storage.open(name, "ab").close(),
     "open r+": lambda storage, name: storage.open(name, "r+b").close(),
     "open_range": lambda storage, name: storage.open_range(name, 0, 1),
+    "open_upload": lambda storage, name: storage.open_upload(name, "multipart", TERMS_OF_PARTS),
+    "presign_part": lambda storage, name: storage.presign_part(name, "multipart", "state", 1, TERMS_OF_PARTS),
+    "presign_upload": lambda storage, name: storage.presign_upload(name, "put", TERMS),
+    "received_parts": lambda storage, name: storage.received_parts(name, "multipart", "state"),
     "save": lambda storage, name: storage.save(name, ContentFile(b"x")),
     "size": lambda storage, name: storage.size(name),
     "stat": lambda storage, name: storage.stat(name),
@@ -416,7 +446,15 @@ def untouchable(cls: type[BaseStorage]) -> BaseStorage:
         pytest.fail(f"a hook was called with {arguments}")
 
     hooks = dict.fromkeys(
-        [*REQUIRED_HOOKS, *HOOKS_OF_CAPABILITIES.values(), "_exists", "_walk", "_presign_download", "_public_url"],
+        [
+            *REQUIRED_HOOKS,
+            *HOOKS_OF_CAPABILITIES.values(),
+            *HOOKS_OF_KINDS,
+            "_exists",
+            "_walk",
+            "_presign_download",
+            "_public_url",
+        ],
         touched,
     )
     capabilities = dataclasses.replace(cls().capabilities, created_time=True, accessed_time=True)

@@ -10,6 +10,8 @@ import pytest
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import ContentFile
 
+from storages.contract import UploadTerms
+from storages.terms import PART_KINDS, SINGLE_KINDS
 from storages.testing.cases import contract
 from storages.testing.harness import content_of, impossible, outcome
 
@@ -41,6 +43,9 @@ CONTROL_NAMES = [
 ]
 PARENT_NAMES = ["..", "../outer.txt", "a/../../outer.txt", "./../outer.txt", "..\\outer.txt"]
 
+TERMS = UploadTerms(size=1, content_type="text/plain", seconds=60)
+TERMS_OF_PARTS = UploadTerms(size=1, content_type="text/plain", seconds=60, part_size=8 * 1024**2)
+
 # Every public verb that takes a name, and the one private one that Django lets subclasses call.
 VERBS = {
     "open": lambda storage, name: storage.open(name).close(),
@@ -62,6 +67,14 @@ VERBS = {
     "move to": lambda storage, name: storage.move("neighbour.txt", name),
     "delete": lambda storage, name: storage.delete(name),
     "delete_many": lambda storage, name: storage.delete_many([name]),
+    **{
+        f"presign_upload {kind}": lambda storage, name, kind=kind: storage.presign_upload(name, kind, TERMS)
+        for kind in sorted(SINGLE_KINDS)
+    },
+    **{
+        f"open_upload {kind}": lambda storage, name, kind=kind: storage.open_upload(name, kind, TERMS_OF_PARTS)
+        for kind in sorted(PART_KINDS)
+    },
 }
 
 
