@@ -89,6 +89,11 @@ class Enforced:
     overwrite: str = "promote"  # denied: a second write is refused; promote: it would hit a copy that is not used
     limits: UploadLimits = UploadLimits()
 
+    @property
+    def single_use(self) -> bool:
+        """Whether what was granted makes the object once, so that it can be written where it is to stay."""
+        return self.overwrite == "denied"
+
 
 @dataclass(frozen=True)
 class UploadTerms:
@@ -100,6 +105,7 @@ class UploadTerms:
     part_size: int = 0  # bytes of every part but the last; 0 where there are none
     checksum: str = ""  # SHA-256 of the whole, base64
     origin: str = ""  # of the page that sends it: https://example.com
+    part_checksums: bool = False  # whether every part will come with its own; asked for when the upload is opened
 
     @property
     def parts(self) -> int:
@@ -157,7 +163,7 @@ class PartsMissing(ValueError):
 
     def __init__(self, numbers: list[int]):
         self.numbers = numbers
-        super().__init__(f"{len(numbers)} parts are missing or of a wrong size, the first with the number {numbers[0]}")
+        super().__init__(f"parts missing, or of a wrong size: {len(numbers)}, the first is number {numbers[0]}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.numbers,)

@@ -42,6 +42,8 @@ SETTINGS = [
     ("bucket_name", "AWS_STORAGE_BUCKET_NAME", "media"),
     ("file_overwrite", "AWS_S3_FILE_OVERWRITE", False),
     ("create_only", "AWS_S3_CREATE_ONLY", True),
+    ("post_uploads", "AWS_S3_POST_UPLOADS", False),
+    ("unsigned_headers", "AWS_S3_UNSIGNED_HEADERS", "named"),
     ("object_parameters", "AWS_S3_OBJECT_PARAMETERS", {"CacheControl": "max-age=60"}),
     ("default_acl", "AWS_DEFAULT_ACL", "private"),
     ("querystring_auth", "AWS_QUERYSTRING_AUTH", False),

@@ -18,13 +18,23 @@ from django.contrib.staticfiles.storage import ManifestFilesMixin
 from django.core.exceptions import ImproperlyConfigured
 
 from storages import process, usual
-from storages.backends import cloudfront
+from storages.backends import cloudfront, s3_uploads
 from storages.backends.s3_clients import Clients
 from storages.backends.s3_errors import advice_on, code_of, meaning_of
 from storages.backends.sigv4 import QuerySigner
 from storages.base import BaseStorage, batches
 from storages.compress import CompressStorageMixin
-from storages.contract import Body, Capabilities, Entry, Stat, WriteOptions
+from storages.contract import (
+    Body,
+    Capabilities,
+    Enforced,
+    Entry,
+    Received,
+    SignedRequest,
+    Stat,
+    UploadTerms,
+    WriteOptions,
+)
 from storages.files import StorageFile
 from storages.mixin import quoted, with_query
 from storages.optional import OptionalModule
@@ -107,6 +117,20 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         names=("AWS_S3_CREATE_ONLY",),
         type=bool,
         help="Whether the service honours If-None-Match on PUT. None: AWS does, others are asked once a process.",
+    )
+    post_uploads = Setting(
+        None,
+        names=("AWS_S3_POST_UPLOADS",),
+        type=bool,
+        help="Whether the service takes direct uploads by POST policy. None: all but Cloudflare R2 and Backblaze B2.",
+    )
+    unsigned_headers = Setting(
+        None,
+        names=("AWS_S3_UNSIGNED_HEADERS",),
+        choices=("refused", "named"),
+        help="What keeps a direct uploader from adding an ACL or the source of a copy to a signed PUT. refused: "
+        "the service refuses what is not signed, as SeaweedFS does; named: a signature can name headers that must not "
+        "be there, as for Ceph. None: AWS refuses; with others, uploads are by POST only.",
     )
     object_parameters = usual.OBJECT_PARAMETERS.named(
         "AWS_S3_OBJECT_PARAMETERS",
@@ -531,6 +555,125 @@ class S3Storage(CompressStorageMixin, BaseStorage):
     def get_cloudfront_signer(self, key_id: str, key: str | bytes) -> Any:
         """Return the signer for a CloudFront key; the key is parsed once in this process."""
         return cloudfront.signer(key_id, key)
+
+    # Uploads that somebody else makes
+
+    def _upload_kinds(self) -> Mapping[str, Enforced]:
+        if self.signature_version not in (None, "s3v4"):
+            return {}
+        once = self._honours_conditions() is True
+        forms = s3_uploads.takes_forms(self.endpoint_url) if self.post_uploads is None else self.post_uploads
+        puts = bool(self.unsigned_headers) or s3_uploads.refuses_unsigned_headers(self.endpoint_url)
+        parameters = self._get_write_parameters(_PROBE)
+        checksums = self._signs_checksums()
+        return s3_uploads.kinds_of(parameters, once=once, forms=forms, puts=puts, checksums=checksums)
+
+    def _presign_upload(self, key: str, kind: str, terms: UploadTerms) -> SignedRequest:
+        if "${filename}" in key:
+            raise ValueError(f"S3 puts the uploaded file's own name into {key!r}; upload under another name")
+        checksums = self._signs_checksums()
+        headers = s3_uploads.headers_of(self.client, "PutObject", self._granted_parameters("PutObject", key))
+        if kind == "post":
+            fields, conditions = s3_uploads.form_fields(headers, terms, checksums=checksums)
+            url, fields = self._grant(self._upload_signer(terms).form(key, terms.seconds, fields, conditions))
+            return SignedRequest("POST", url, fields=fields)
+        once = self.upload_kinds["put"].single_use
+        headers = s3_uploads.put_headers(headers, terms, once=once, checksums=checksums)
+        return self._signed_put(key, terms, headers, terms.size, {})
+
+    def _signed_put(
+        self, key: str, terms: UploadTerms, headers: dict[str, str], size: int, query: dict[str, str]
+    ) -> SignedRequest:
+        signed = {**headers, "Content-Length": str(size)}
+        absent = s3_uploads.ADDITIONS if self.unsigned_headers == "named" else ()
+        url = self._upload_signer(terms).request("PUT", key, terms.seconds, signed, query, absent)
+        return SignedRequest("PUT", self._grant(url), headers)
+
+    def _open_upload(self, key: str, kind: str, terms: UploadTerms) -> str:
+        checksums = terms.part_checksums and self._signs_checksums()
+        arguments = self._granted_parameters("CreateMultipartUpload", key)
+        arguments["ContentType"] = terms.content_type
+        if checksums:
+            arguments["ChecksumAlgorithm"] = "SHA256"
+        upload_id = self.client.create_multipart_upload(**arguments)["UploadId"]
+        return s3_uploads.state_of(upload_id, checksums=checksums)
+
+    def _presign_part(
+        self, key: str, kind: str, state: str, number: int, terms: UploadTerms, checksum: str
+    ) -> SignedRequest:
+        upload_id, checksums = s3_uploads.read_state(state)
+        if checksums and not checksum:
+            raise ValueError(f"part {number} has no checksum, which this upload was opened with for all parts")
+        arguments = {**self._arguments("UploadPart", key), "PartNumber": number, "UploadId": upload_id}
+        headers = s3_uploads.headers_of(self.client, "UploadPart", arguments)
+        if checksums:
+            headers["x-amz-checksum-sha256"] = checksum
+        query = {"partNumber": str(number), "uploadId": upload_id}
+        return self._signed_put(key, terms, headers, terms.size_of(number), query)
+
+    def _received_parts(self, key: str, kind: str, state: str) -> list[Received]:
+        return s3_uploads.received(self._parts_of(key, state))
+
+    def _close_upload(self, key: str, kind: str, state: str, terms: UploadTerms) -> None:
+        upload_id, checksums = s3_uploads.read_state(state)
+        try:
+            parts = s3_uploads.completed(self._parts_of(key, state), terms, checksums=checksums)
+        except exceptions.ClientError as error:
+            # It was closed before, by this or another process: nobody else could make that object.
+            if meaning_of(error) is not FileNotFoundError or not self._is_there(key, terms.size):
+                raise
+            return
+        arguments = self._arguments("CompleteMultipartUpload", key)
+        complete = functools.partial(
+            self.client.complete_multipart_upload,
+            MultipartUpload={"Parts": parts},
+            UploadId=upload_id,
+            **arguments,
+        )
+        # Others than AWS may know the condition and not look at it here, as Ceph 16.
+        if (self.endpoint_url or self._honours_conditions() is False) and self._exists(key):
+            raise _taken("CompleteMultipartUpload")
+        self._conditionally(key, WriteOptions(create_only=True), complete)
+
+    def _abandon_upload(self, key: str, kind: str, state: str) -> None:
+        upload_id, _ = s3_uploads.read_state(state)
+        self.client.abort_multipart_upload(UploadId=upload_id, **self._arguments("AbortMultipartUpload", key))
+
+    def _parts_of(self, key: str, state: str) -> Iterator[dict[str, Any]]:
+        upload_id, _ = s3_uploads.read_state(state)
+        pages = self.client.get_paginator("list_parts")
+        for page in pages.paginate(UploadId=upload_id, **self._arguments("ListParts", key)):
+            yield from page.get("Parts", ())
+
+    def _is_there(self, key: str, size: int) -> bool:
+        try:
+            return self._stat(key).size == size
+        except exceptions.ClientError as error:
+            if meaning_of(error) is not FileNotFoundError:
+                raise
+            return False
+
+    def _granted_parameters(self, operation: str, key: str) -> dict[str, Any]:
+        """Return the arguments of a request that somebody else is to make, or that begins one."""
+        parameters = _known(self._get_write_parameters(key), self.client)
+        return self._arguments(operation, key, s3_uploads.granted(parameters))
+
+    def _signs_checksums(self) -> bool:
+        # Others than AWS may take the header and not look at it.
+        return (self.checksums or ("when_required" if self.endpoint_url else "when_supported")) == "when_supported"
+
+    def _upload_signer(self, terms: UploadTerms) -> QuerySigner:
+        if terms.seconds > LONGEST_EXPIRE:
+            raise ValueError(f"a signature lives at most {LONGEST_EXPIRE} seconds, not {terms.seconds}")
+        signer: QuerySigner | None = self._derived("signer", self._make_signer)
+        if signer is None:
+            raise exceptions.NoCredentialsError
+        return signer
+
+    def _grant(self, signed: Any) -> Any:
+        if signed is None:
+            raise ValueError(f"{type(self).__name__} signs uploads with SigV4 only, which this configuration is not")
+        return signed
 
     # Unfinished uploads
 

@@ -14,7 +14,7 @@ exceptions = OptionalModule("botocore.exceptions", "s3")
 # Error codes of S3, and the status where a HEAD has no code, to what they mean.
 # docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 _MEANINGS: dict[str, type[Exception]] = {
-    **dict.fromkeys(("404", "NoSuchKey", "NotFound", "NoSuchVersion"), FileNotFoundError),
+    **dict.fromkeys(("404", "NoSuchKey", "NoSuchUpload", "NotFound", "NoSuchVersion"), FileNotFoundError),
     **dict.fromkeys(("412", "PreconditionFailed", "ConditionalRequestConflict"), FileExistsError),
     **dict.fromkeys(
         (
@@ -56,6 +56,7 @@ _PERMISSIONS = {
     "CreateMultipartUpload": "s3:PutObject (and s3:PutObjectAcl where an ACL is sent)",
     "UploadPart": "s3:PutObject",
     "CompleteMultipartUpload": "s3:PutObject",
+    "ListParts": "s3:ListMultipartUploadParts",
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
     "ListMultipartUploads": "s3:ListBucketMultipartUploads",
     "CopyObject": "s3:GetObject for the source and s3:PutObject for the target",
@@ -104,6 +105,8 @@ def advice_on(error: Any, kind: type[Exception], bucket: str, endpoint: str) -> 
         return f"{error}: {_REMEDIES[code].format(bucket=bucket, region=region, endpoint=endpoint)}"
     if kind is OSError:  # Ceph and MinIO have quotas
         return f"{error}. There is no room left for the bucket {bucket!r}: remove something, or have its quota raised"
+    if code == "NoSuchUpload":
+        return f"There is no such upload in the bucket {bucket!r}: it was completed, or aborted"
     if kind is FileNotFoundError:
         return f"There is no such object in the bucket {bucket!r}"
     if kind is FileExistsError:
