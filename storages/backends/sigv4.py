@@ -204,7 +204,8 @@ class _Scope:
         policy = base64.b64encode(policy.encode()).decode()
         fields["policy"] = policy
         fields["x-amz-signature"] = self._sign(policy)
-        return self._origin + (self._path.rstrip("/") or "/"), fields
+        # With the slash: SeaweedFS has no answer to a browser's preflight of /bucket.
+        return self._origin + self._path, fields
 
     def _sign(self, message: str) -> str:
         return hmac.digest(self._key, message.encode(), "sha256").hex()
