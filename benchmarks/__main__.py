@@ -18,15 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import report, servers
+from .environment import PAGE, ROOT, peer_python
 from .responder import BLOCK
 from .rows import FULL, MIB, QUICK, make_rows
 from .scenarios import PEER_VERSION
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent
-PEER_VENV = ROOT / ".venv-peer"
-PAGE = ROOT / "docs" / "performance.rst"
-SHARED_PACKAGES = ("Django", "boto3", "botocore", "s3transfer", "urllib3", "cryptography", "Pillow", "paramiko")
 TIMEOUT = 300  # seconds for one measured process
 
 
@@ -34,7 +31,7 @@ def main():
     """Run the wanted rows; exit with 1 where a hard goal is missed."""
     options = _parse_arguments()
     sizes = QUICK if options.quick else FULL
-    python = _peer_python()  # for all sides: botocore loads what it finds, pyOpenSSL among it
+    python = peer_python()  # for all sides: botocore loads what it finds, pyOpenSSL among it
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as directory:
         files = _make_files(Path(directory), sizes)
@@ -146,20 +143,6 @@ def _medians(results):
         figure: statistics.median(each) if isinstance(each[-1], int | float) else each[-1]
         for figure, each in values.items()
     }
-
-
-def _peer_python():
-    """Return the interpreter of a virtual environment with django-storages beside our versions of everything else."""
-    python = PEER_VENV / ("Scripts" if os.name == "nt" else "bin") / "python"
-    wanted = [f"{name}=={importlib.metadata.version(name)}" for name in SHARED_PACKAGES]
-    wanted.append(f"django-storages=={PEER_VERSION}")
-    stamp = PEER_VENV / "benchmark-packages.txt"
-    if not stamp.exists() or stamp.read_text() != "\n".join(wanted):
-        print(f"making {PEER_VENV.name} with django-storages {PEER_VERSION}", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", PEER_VENV], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-qq", *wanted], check=True)
-        stamp.write_text("\n".join(wanted))
-    return str(python)
 
 
 def _make_files(directory, sizes):

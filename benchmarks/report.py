@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from .rows import format_figure
 
-BEGIN, END = ".. benchmark table begins", ".. benchmark table ends"
 HEADINGS = ("#", "What", "django-storages", "raw boto3", "ours", "Goal", "")
 VERDICTS = {True: "met", False: "**missed**", None: "–"}
 NAMES = {
@@ -55,27 +54,28 @@ def make_lines(row, results, others):
     return lines
 
 
-def format_text(lines):
+def format_text(lines, headings=HEADINGS):
     """Return the lines as text, in columns."""
-    table = [HEADINGS, *(line.cells for line in lines)]
+    table = [headings, *(line.cells for line in lines)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     padded = ([cell.ljust(width) for cell, width in zip(cells, widths, strict=True)] for cells in table)
     return "\n".join("  ".join(cells).rstrip() for cells in padded)
 
 
-def format_rst(lines, remarks):
+def format_rst(lines, remarks, headings=HEADINGS):
     """Return the lines as a reStructuredText table, with what there is to say about the run."""
     rows = [".. list-table::", "   :header-rows: 1", "   :class: benchmark", ""]
-    for first, *rest in [HEADINGS, *(line.cells for line in lines)]:
+    for first, *rest in [headings, *(line.cells for line in lines)]:
         rows += [f"   * - {first}", *(f"     - {cell}".rstrip() for cell in rest)]
     return "\n".join([*(f"* {remark}" for remark in remarks), "", *rows])
 
 
-def write_rst(path, text):
+def write_rst(path, text, table="benchmark table"):
     """Replace what stands between the markers of a documentation page; raises ValueError without them."""
+    begin, end = f".. {table} begins", f".. {table} ends"
     page = Path(path).read_text("utf-8")
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    if not rest or BEGIN not in page or END not in page:
-        raise ValueError(f"{path} lacks the lines {BEGIN!r} and {END!r}")
-    Path(path).write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", "utf-8")
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    if not rest or begin not in page or end not in page:
+        raise ValueError(f"{path} lacks the lines {begin!r} and {end!r}")
+    Path(path).write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", "utf-8")

@@ -86,6 +86,7 @@ def _s3(server: Any, _stack: ExitStack) -> Prepared:
         {
             "default": _storage("s3.S3Storage", {**account, **media}),
             "staticfiles": _storage("s3.S3ManifestStaticStorage", {**account, **static}),
+            "private": _private("PrivateS3", {**account, **media, "location": "private"}),
         },
         server.endpoint_url,
     )
@@ -111,6 +112,7 @@ def _azure(server: Any, _stack: ExitStack) -> Prepared:
                 "BACKEND": "example.album.manifests.ManifestAzureStorage",
                 "OPTIONS": {**account, **static},
             },
+            "private": _private("PrivateAzure", {**account, **media, "location": "private"}),
         },
         server.endpoint_url,
     )
@@ -138,6 +140,7 @@ def _gcs(server: Any, stack: ExitStack) -> Prepared:
                 "BACKEND": "example.album.manifests.ManifestGoogleCloudStorage",
                 "OPTIONS": {**account, **static},
             },
+            "private": _private("PrivateGoogleCloud", {**account, **media, "location": "private"}),
         },
         server.endpoint_url,
     )
@@ -146,7 +149,6 @@ def _gcs(server: Any, stack: ExitStack) -> Prepared:
 def _sftp(server: Any, _stack: ExitStack) -> Prepared:
     options = {
         "host": "127.0.0.1",
-        "root_path": "media",
         "params": {
             "port": server.port,
             "username": server.user,
@@ -155,20 +157,28 @@ def _sftp(server: Any, _stack: ExitStack) -> Prepared:
             "look_for_keys": False,
         },
         "host_fingerprint": server.host_key(),
-        "base_url": MEDIA_URL,
         **TIMEOUTS,
     }
+    media = {"root_path": "media", "base_url": MEDIA_URL}
     return Prepared(
-        {"default": _storage("sftpstorage.SFTPStorage", options), "staticfiles": _local_static()},
+        {
+            "default": _storage("sftpstorage.SFTPStorage", {**options, **media}),
+            "staticfiles": _local_static(),
+            "private": _private("PrivateSFTP", {**options, "root_path": "private"}),
+        },
         f"sftp://127.0.0.1:{server.port}",
         "media",
     )
 
 
 def _ftp(server: Any, _stack: ExitStack) -> Prepared:
-    options = {"location": server.location("media"), "base_url": MEDIA_URL, **TIMEOUTS}
+    media = {"location": server.location("media"), "base_url": MEDIA_URL, **TIMEOUTS}
     return Prepared(
-        {"default": _storage("ftp.FTPStorage", options), "staticfiles": _local_static()},
+        {
+            "default": _storage("ftp.FTPStorage", media),
+            "staticfiles": _local_static(),
+            "private": _private("PrivateFTP", {"location": server.location("private"), **TIMEOUTS}),
+        },
         f"ftp://127.0.0.1:{server.port}",
         "media",
     )
@@ -181,12 +191,18 @@ def _b2(server: Any, _stack: ExitStack) -> Prepared:
         "application_key": server.key,
         "bucket": server.bucket,
         "account_info": {"type": "memory"},
-        "location": "media",
         "querystring_expire": EXPIRE,
         **TIMEOUTS,
         "max_attempts": 2,
     }
-    return Prepared({"default": _storage("b2.B2Storage", options), "staticfiles": _local_static()}, server.url)
+    return Prepared(
+        {
+            "default": _storage("b2.B2Storage", {**options, "location": "media"}),
+            "staticfiles": _local_static(),
+            "private": _private("PrivateB2", {**options, "location": "private"}),
+        },
+        server.url,
+    )
 
 
 def _ipfs(server: Any, _stack: ExitStack) -> Prepared:
@@ -198,12 +214,26 @@ def _ipfs(server: Any, _stack: ExitStack) -> Prepared:
         "max_attempts": 2,
     }
     return Prepared(
-        {"default": _storage("ipfs.IPFSStorage", options), "staticfiles": _local_static()}, server.api_url, "pins"
+        {
+            "default": _storage("ipfs.IPFSStorage", options),
+            "staticfiles": _local_static(),
+            # Whoever has the CID of a file can read it: nothing of IPFS is private.
+            "private": {
+                "BACKEND": "storages.private.storage.PrivateFileSystemStorage",
+                "OPTIONS": {"location": os.path.join(os.environ["DEMO_DIRECTORY"], "private")},
+            },
+        },
+        server.api_url,
+        "pins",
     )
 
 
 def _storage(backend: str, options: dict[str, Any]) -> dict[str, Any]:
     return {"BACKEND": f"storages.backends.{backend}", "OPTIONS": options}
+
+
+def _private(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    return {"BACKEND": f"example.private.storages.{name}", "OPTIONS": options}
 
 
 def _local_static() -> dict[str, Any]:

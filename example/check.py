@@ -1,24 +1,33 @@
 """Drive the album with a headless Chromium, the way a person would, and look into the bucket after each step."""
 
-import io
 import shutil
-import urllib.error
-import urllib.request
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urljoin
 
 from django.core.files.storage import default_storage
-from PIL import Image, ImageDraw
 
+from example import check_private
 from example.album.forms import MAX_SIZE
 from example.album.landscapes import SCENES
 from example.backends import BACKENDS
+from example.browser import (
+    PHOTO_SIZE,
+    SCREENSHOTS,
+    CheckError,
+    cost,
+    holds,
+    image_widths,
+    new_page,
+    picture,
+    same,
+    shoot,
+    shoot_all,
+    status,
+    style,
+    submit,
+    text,
+)
 
-SCREENSHOTS = Path(".demo")
-TIMEOUT = 20_000  # milliseconds for one thing to appear
-WIDE = {"width": 1280, "height": 900}
-PHONE = {"width": 390, "height": 844}
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
@@ -30,7 +39,6 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PHOTO_SIZE = (640, 480)  # pixels
 NO_CHROMIUM = "The check needs Chromium. Debian: apt-get install chromium; elsewhere: playwright install chromium."
 
 
@@ -44,6 +52,8 @@ class Expected(NamedTuple):
     listing: tuple[str, ...] = ("not counted",)
     delete: tuple[str, ...] = ("not counted",)
     delete_all: tuple[str, ...] = ("not counted",)
+    deliveries: tuple[str, ...] = ("django",)  # of private files
+    unheeded: str = ""  # why an answer to a signed URL is not as the signature says
     unsigned: int | str = "a view of the site shows it, to all who see the site"  # or why there is no signature
 
 
@@ -57,6 +67,7 @@ EXPECTED = {
         listing=("2 GET",),
         delete=("1 DELETE",),
         delete_all=("1 POST", "DeleteObjects 200"),
+        deliveries=("django", "redirect", "nginx-proxy"),
         unsigned=403,
     ),
     "azure": Expected(
@@ -67,6 +78,7 @@ EXPECTED = {
         listing=("2 GET",),
         delete=("1 DELETE",),
         delete_all=("1 POST",),
+        deliveries=("django", "redirect", "nginx-proxy"),
         unsigned=403,
     ),
     "gcs": Expected(
@@ -77,7 +89,9 @@ EXPECTED = {
         listing=("2 GET",),
         delete=("1 DELETE",),
         delete_all=("1 POST",),
+        deliveries=("django", "redirect", "nginx-proxy"),
         unsigned="fake-gcs-server checks no signature",
+        unheeded="fake-gcs-server does not heed what a URL says of its answer",
     ),
     "sftp": Expected(),
     "ftp": Expected(
@@ -97,6 +111,7 @@ EXPECTED = {
         listing=("1 POST",),
         delete=("2 POST",),
         delete_all=(f"{2 * (COUNT + 1)} POST",),
+        deliveries=("django", "nginx-proxy"),
         unsigned=401,
     ),
     "ipfs": Expected(
@@ -107,13 +122,10 @@ EXPECTED = {
         listing=("1 POST",),
         delete=("1 POST",),
         delete_all=(f"{COUNT + 1} POST",),
+        deliveries=("django", "nginx", "apache", "lighttpd"),
         unsigned="a gateway shows it to whoever knows the CID",
     ),
 }
-
-
-class CheckError(Exception):
-    """A step did not see what it should; the text says what it saw."""
 
 
 def check(site):
@@ -134,14 +146,14 @@ def check(site):
             browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
         except BrowserError as error:
             return f"{NO_CHROMIUM}\n{error}"
-        page = _new_page(browser)
+        page = new_page(browser)
         expected, words = EXPECTED[site.backend], _words(site.backend)
         for step in STEPS:
             told = step.__doc__.format(**words)
             try:
                 step(page, site, expected)
             except (CheckError, BrowserError, OSError) as error:
-                _shoot(page, "failed")
+                shoot(page, "failed")
                 return f"FAILED  {told}\n{type(error).__name__}: {error}\nScreenshot: {SCREENSHOTS / 'failed.png'}"
             print(f"ok      {told}", flush=True)
         browser.close()
@@ -153,86 +165,86 @@ def style_comes_from_the_bucket(page, site, _expected):
     """the page is styled, by a style sheet and a script from where the static files are"""
     loaded = {}
     page.on("response", lambda response: loaded.update({response.url: response.status}))
-    _same(page.goto(site.url).status, 200, "status of the page")
+    same(page.goto(site.url).status, 200, "status of the page")
     for selector, attribute in (('link[rel="stylesheet"]', "href"), ("script[src]", "src")):
         url = page.locator(selector).get_attribute(attribute)
         url = urljoin(site.url, url)
         home = site.prepared.endpoint if BACKENDS[site.backend].static_place else site.url
-        _holds(url.startswith(home), f"{url} is not below {home}")
-        _holds("?" not in url, f"{url} is signed, so no cache would keep it")
-        _same(loaded.get(url), 200, f"status of {url}")
-    _same(_style(page, "body", "backgroundColor"), "rgb(246, 245, 241)", "background of the page")
-    _holds(not page.locator(".unstyled").is_visible(), "the page says that its style sheet is missing")
+        holds(url.startswith(home), f"{url} is not below {home}")
+        holds("?" not in url, f"{url} is signed, so no cache would keep it")
+        same(loaded.get(url), 200, f"status of {url}")
+    same(style(page, "body", "backgroundColor"), "rgb(246, 245, 241)", "background of the page")
+    holds(not page.locator(".unstyled").is_visible(), "the page says that its style sheet is missing")
 
 
 def empty_album_invites(page, _site, _expected):
     """an empty album says what to do"""
     page.locator(".empty button").wait_for()
-    _shoot(page, "empty")
+    shoot(page, "empty")
 
 
 def upload_costs_one_put(page, _site, expected):
     """an upload costs {upload}, and the photo arrives from its URL"""
-    content = _jpeg()
-    _same(_upload(page, "two_hills.jpg", content), 302, "status of the upload")
-    _same(_image_widths(page), [PHOTO_SIZE[0]], "width of the photo as loaded")
-    _same(page.locator(".caption p").inner_text(), "640 \N{MULTIPLICATION SIGN} 480", "dimensions below the photo")
-    _cost(page, "upload", *expected.upload)
-    _same([default_storage.size(name) for name in _names_in_bucket()], [len(content)], "sizes of the objects")
+    content = picture()
+    same(_upload(page, "two_hills.jpg", content), 302, "status of the upload")
+    same(image_widths(page), [PHOTO_SIZE[0]], "width of the photo as loaded")
+    same(page.locator(".caption p").inner_text(), "640 \N{MULTIPLICATION SIGN} 480", "dimensions below the photo")
+    cost(page, "upload", *expected.upload)
+    same([default_storage.size(name) for name in _names_in_bucket()], [len(content)], "sizes of the objects")
 
 
 def taken_name_is_not_overwritten(page, _site, expected):
     """the same file name again costs {taken} and overwrites nothing"""
-    _upload(page, "two_hills.jpg", _jpeg("#2f5d6d"))  # on IPFS equal files would be one
-    _same(len(_image_widths(page)), 2, "photos in the gallery")
-    _cost(page, "upload", *expected.taken)
-    _same(len(_names_in_bucket()), 2, "objects in the bucket")
+    _upload(page, "two_hills.jpg", picture(color="#2f5d6d"))  # on IPFS equal files would be one
+    same(len(image_widths(page)), 2, "photos in the gallery")
+    cost(page, "upload", *expected.taken)
+    same(len(_names_in_bucket()), 2, "objects in the bucket")
 
 
 def page_view_costs_nothing(page, site, expected):
     """the gallery itself costs {page}"""
     page.goto(site.url)
-    _cost(page, "page", *expected.page)
+    cost(page, "page", *expected.page)
 
 
 def photos_are_private(page, site, expected):
     """a photo is reached at its URL, and as it should be without its signature"""
     url = page.locator(".photo img").first.get_attribute("src")
-    _same(_status(urljoin(site.url, url)), 200, "status of the URL")
+    same(status(urljoin(site.url, url)), 200, "status of the URL")
     if isinstance(expected.unsigned, str):
         print(f"n/a     a photo without its signature is refused: {expected.unsigned}")
     else:
-        _same(_status(url.partition("?")[0]), expected.unsigned, "status of the URL without its signature")
+        same(status(url.partition("?")[0]), expected.unsigned, "status of the URL without its signature")
 
 
 def text_is_refused(page, _site, _expected):
     """a file that is not an image is refused with a sentence, and not stored"""
-    _same(_upload(page, "notes.jpg", b"not an image"), 422, "status of the upload")
-    _text(page, "#image-errors", "is not an image")
-    _shoot(page, "refused")
-    _same(len(_names_in_bucket()), 2, "objects in the bucket")
+    same(_upload(page, "notes.jpg", b"not an image"), 422, "status of the upload")
+    text(page, "#image-errors", "is not an image")
+    shoot(page, "refused")
+    same(len(_names_in_bucket()), 2, "objects in the bucket")
 
 
 def too_large_is_refused(page, site, _expected):
     """a photo above the limit is refused, by the script and by the site"""
-    content = _jpeg().ljust(MAX_SIZE + 1, b"\0")
+    content = picture().ljust(MAX_SIZE + 1, b"\0")
     page.locator("#id_image").set_input_files(_payload("large.jpg", content))
-    _text(page, "#image-errors", "larger than the album takes")
-    plain = _new_page(page.context.browser, java_script_enabled=False)
+    text(page, "#image-errors", "larger than the album takes")
+    plain = new_page(page.context.browser, java_script_enabled=False)
     plain.goto(site.url)
-    _same(_upload(plain, "large.jpg", content), 422, "status of the upload")
-    _text(plain, "#image-errors", "takes up to")
+    same(_upload(plain, "large.jpg", content), 422, "status of the upload")
+    text(plain, "#image-errors", "takes up to")
     plain.context.close()
-    _same(len(_names_in_bucket()), 2, "objects in the bucket")
+    same(len(_names_in_bucket()), 2, "objects in the bucket")
 
 
 def samples_are_drawn(page, site, expected):
     """the sample photos cost {samples}"""
     page.goto(site.url)
-    _same(_submit(page, page.get_by_role("button", name="Add sample photos")), 302, "status of the action")
-    _same(_image_widths(page), [scene.size[0] for scene in reversed(SCENES)] + [640, 640], "widths of the photos")
-    _cost(page, "upload", *expected.samples)
-    _shoot_all(page, "gallery")
+    same(submit(page, page.get_by_role("button", name="Add sample photos")), 302, "status of the action")
+    same(image_widths(page), [scene.size[0] for scene in reversed(SCENES)] + [640, 640], "widths of the photos")
+    cost(page, "upload", *expected.samples)
+    shoot_all(page, "gallery")
 
 
 def listing_shows_size_and_time(page, site, expected):
@@ -240,15 +252,15 @@ def listing_shows_size_and_time(page, site, expected):
     page.get_by_role("link", name=BACKENDS[site.backend].place.capitalize(), exact=True).click()
     page.locator("table").first.wait_for()
     rows = page.locator("section", has=page.locator("#media-title")).locator("tbody tr")
-    _same(sorted(rows.locator(".name").all_inner_texts()), sorted(_names_in_bucket()), "names in the listing")
+    same(sorted(rows.locator(".name").all_inner_texts()), sorted(_names_in_bucket()), "names in the listing")
     for row in rows.all_inner_texts():
         _name, size, modified = row.split("\t")
         if BACKENDS[site.backend].lists_names_only:
             continue
-        _holds(size.endswith("KB"), f"no size in {row!r}")
-        _holds(modified.count(":") == 2, f"no time in {row!r}")
-    _cost(page, "page", *expected.listing)
-    _shoot_all(page, "bucket")
+        holds(size.endswith("KB"), f"no size in {row!r}")
+        holds(modified.count(":") == 2, f"no time in {row!r}")
+    cost(page, "page", *expected.listing)
+    shoot_all(page, "bucket")
 
 
 def delete_costs_one_request(page, site, expected):
@@ -256,19 +268,19 @@ def delete_costs_one_request(page, site, expected):
     before = _names_in_bucket()
     page.goto(site.url)
     photo = page.locator(".photo", has_text="Morning fog")
-    _same(_submit(page, photo.get_by_role("button")), 302, "status of the action")
-    _same(photo.count(), 0, "photos of that title")
-    _cost(page, "delete", *expected.delete)
-    _shoot(page, "deleted")
-    _same(len(_names_in_bucket()), len(before) - 1, "objects in the bucket")
+    same(submit(page, photo.get_by_role("button")), 302, "status of the action")
+    same(photo.count(), 0, "photos of that title")
+    cost(page, "delete", *expected.delete)
+    shoot(page, "deleted")
+    same(len(_names_in_bucket()), len(before) - 1, "objects in the bucket")
 
 
 def delete_all_costs_one_request(page, _site, expected):
     """deleting all photos costs {delete_all} and empties the album and the bucket"""
-    _same(_submit(page, page.get_by_role("button", name="Delete all")), 302, "status of the action")
+    same(submit(page, page.get_by_role("button", name="Delete all")), 302, "status of the action")
     page.locator(".empty").wait_for()
-    _cost(page, "delete", *expected.delete_all)
-    _same(_names_in_bucket(), [], "objects in the bucket")
+    cost(page, "delete", *expected.delete_all)
+    same(_names_in_bucket(), [], "objects in the bucket")
 
 
 def stopped_server_is_explained(page, site, _expected):
@@ -276,17 +288,17 @@ def stopped_server_is_explained(page, site, _expected):
     site.server.stop()
     if hasattr(default_storage, "close"):
         default_storage.close()  # a session of SSH outlives the server that took it
-    page = _new_page(page.context.browser)  # has nothing in its cache
-    _same(page.goto(site.url).status, 200, "status of the page")
+    page = new_page(page.context.browser)  # has nothing in its cache
+    same(page.goto(site.url).status, 200, "status of the page")
     if BACKENDS[site.backend].static_place:
-        _holds(page.locator(".unstyled").is_visible(), "the page does not say that its style sheet is missing")
-    _same(_upload(page, "hills.jpg", _jpeg()), 503, "status of the upload")
-    _text(page, "#image-errors", "does not answer")
-    _shoot(page, "gone")
-    _same(_submit(page, page.get_by_role("button", name="Add sample photos")), 302, "status of the action")
-    _text(page, ".notice", "does not answer")
-    _same(page.goto(f"{site.url}bucket/").status, 503, "status of the listing")
-    _text(page, ".notice", "does not answer")
+        holds(page.locator(".unstyled").is_visible(), "the page does not say that its style sheet is missing")
+    same(_upload(page, "hills.jpg", picture()), 503, "status of the upload")
+    text(page, "#image-errors", "does not answer")
+    shoot(page, "gone")
+    same(submit(page, page.get_by_role("button", name="Add sample photos")), 302, "status of the action")
+    text(page, ".notice", "does not answer")
+    same(page.goto(f"{site.url}bucket/").status, 503, "status of the listing")
+    text(page, ".notice", "does not answer")
 
 
 STEPS = (
@@ -302,7 +314,9 @@ STEPS = (
     listing_shows_size_and_time,
     delete_costs_one_request,
     delete_all_costs_one_request,
+    *check_private.STEPS,
     stopped_server_is_explained,
+    check_private.stopped_server_is_not_told,
 )
 
 
@@ -314,98 +328,15 @@ def _words(backend):
     return {**costs, "kind": BACKENDS[backend].kind}
 
 
-def _holds(condition, otherwise):
-    if not condition:
-        raise CheckError(otherwise)
-
-
-def _same(seen, expected, what):
-    _holds(seen == expected, f"{what}: {seen!r} instead of {expected!r}")
-
-
-def _text(page, selector, expected):
-    """Wait for an element and check that its text holds ``expected``."""
-    element = page.locator(selector).first
-    element.wait_for()
-    text = element.inner_text()
-    _holds(expected in text, f"{selector} says {text!r}, not {expected!r}")
-
-
-def _cost(page, action, *expected):
-    """Check that the cost line of an action holds each of ``expected``."""
-    line = " ".join(page.locator(f'[data-cost="{action}"]').inner_text().split())
-    for part in expected:
-        _holds(part in line, f"the cost of {action} is {line!r}, without {part!r}")
-
-
-def _new_page(browser, **options):
-    page = browser.new_context(viewport=WIDE, color_scheme="light", reduced_motion="reduce", **options).new_page()
-    page.set_default_timeout(TIMEOUT)
-    page.on("dialog", lambda dialog: dialog.accept())
-    return page
-
-
 def _upload(page, name, content):
     """Choose a file and send the form; return the status of the answer."""
     page.locator("#id_image").set_input_files(_payload(name, content))
-    return _submit(page, page.get_by_role("button", name="Upload"))
-
-
-def _submit(page, button):
-    """Press a button of a form and wait for the page that follows; return the status of the first answer."""
-    with page.expect_response(lambda response: response.request.method == "POST") as answer:
-        button.click()
-    page.wait_for_load_state("load")
-    return answer.value.status
+    return submit(page, page.get_by_role("button", name="Upload"))
 
 
 def _payload(name, content):
     return {"name": name, "mimeType": "image/jpeg", "buffer": content}
 
 
-def _jpeg(color="#2f5d45"):
-    picture = Image.new("RGB", PHOTO_SIZE, "#9ccbe8")
-    pen = ImageDraw.Draw(picture)
-    pen.ellipse((-120, 260, 420, 800), fill="#5d8f6a")
-    pen.ellipse((260, 300, 860, 900), fill=color)
-    file = io.BytesIO()
-    picture.save(file, "JPEG")
-    return file.getvalue()
-
-
-def _image_widths(page):
-    """Wait until every photo is loaded or broken; return the widths in pixels, 0 for a broken one."""
-    page.wait_for_function("[...document.querySelectorAll('.photo img')].every(image => image.complete)")
-    return page.evaluate("[...document.querySelectorAll('.photo img')].map(image => image.naturalWidth)")
-
-
-def _style(page, selector, property_name):
-    return page.locator(selector).evaluate(f"element => getComputedStyle(element).{property_name}")
-
-
 def _names_in_bucket():
     return [entry.name for entry in default_storage.walk()]
-
-
-def _status(url):
-    try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            return answer.status
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
-
-
-def _shoot_all(page, name):
-    """Take a picture in light and dark, wide and as on a phone."""
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        for width, viewport in (("wide", WIDE), ("phone", PHONE)):
-            page.set_viewport_size(viewport)
-            _shoot(page, f"{name}-{scheme}-{width}")
-    page.emulate_media(color_scheme="light")
-    page.set_viewport_size(WIDE)
-
-
-def _shoot(page, name):
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)

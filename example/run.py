@@ -188,8 +188,10 @@ def _set_up_django(chosen, prepared):
     )
     django.setup()
     from example.album.cost import metered
+    from example.private.users import make_users
 
     call_command("migrate", verbosity=0)
+    make_users()
     with metered() as bill:
         call_command("collectstatic", interactive=False, verbosity=0)
     if not chosen.static_access:

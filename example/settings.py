@@ -16,16 +16,21 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "storages.private",
     "example.album",
+    "example.private",
 ]
 MIDDLEWARE = [
     "example.album.cost.MeterMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
 TEMPLATES = [
@@ -35,7 +40,9 @@ TEMPLATES = [
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "example.album.context.site",
             ],
         },
     },
@@ -54,15 +61,35 @@ STORAGES = json.loads(os.environ["DEMO_STORAGES"])
 DEMO = json.loads(os.environ["DEMO_FACTS"])  # what the pages say about it
 STATIC_URL = backends.STATIC_URL  # for static files on this machine; a service makes the URLs of its own
 
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "private"
+LOGOUT_REDIRECT_URL = "login"
+PRIVATE_STORAGE_AUTH_FUNCTION = "example.private.policy.owner"
+PRIVATE_STORAGE_SERVER = "django"  # how private files reach the browser; private/<number>/deliveries/ shows them all
+
+
+def _in_one_line(record):
+    """Put the error into the line: a server that was stopped is nothing to trace."""
+    if record.exc_info:
+        record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]}", ()
+        record.exc_info = record.exc_text = None
+    return True
+
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     # An answer that the views chose, such as 503, is told on the page; a traceback is told nowhere else.
     "filters": {
-        "traceback": {"()": "django.utils.log.CallbackFilter", "callback": lambda record: bool(record.exc_info)}
+        "traceback": {"()": "django.utils.log.CallbackFilter", "callback": lambda record: bool(record.exc_info)},
+        "line": {"()": "django.utils.log.CallbackFilter", "callback": _in_one_line},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["traceback"]}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "filters": ["traceback"]},
+        "line": {"class": "logging.StreamHandler", "filters": ["line"]},
+    },
     "loggers": {
+        "storages.private": {"handlers": ["line"], "propagate": False},
         "django.request": {"handlers": ["console"], "level": "ERROR", "propagate": False},
         # A line for each request would bury the address that the demo prints.
         "django.server": {"handlers": ["console"], "level": "CRITICAL", "propagate": False},

@@ -67,6 +67,24 @@ def metered():
         _thread.bill = None
 
 
+@contextmanager
+def unmetered():
+    """Put this thread's requests on no bill."""
+    bill, _thread.bill = getattr(_thread, "bill", None), None
+    try:
+        yield
+    finally:
+        _thread.bill = bill
+
+
+def keep_cost(request, action, label):
+    """Remember for the next page what this request has cost so far."""
+    request.session["costs"] = {
+        **request.session.get("costs", {}),
+        action: {"label": label, **request.bill.summary()},
+    }
+
+
 class MeterMiddleware:
     """Give each request its ``bill``; it goes on counting while the page is rendered."""
 

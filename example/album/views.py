@@ -2,7 +2,6 @@
 
 import mimetypes
 
-from botocore import exceptions as botocore
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.staticfiles.storage import staticfiles_storage
@@ -15,13 +14,11 @@ from django.utils.text import slugify
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from example.album import landscapes
+from example.album.cost import keep_cost
+from example.album.errors import STORAGE_ERRORS, explain
 from example.album.forms import MAX_SIZE, PhotoForm
 from example.album.models import Photo
 from storages.contract import DeleteError
-
-NO_ANSWER = (ConnectionError, TimeoutError)
-# The storage raises Python's own classes for what it understands, and passes the rest of botocore's through.
-STORAGE_ERRORS = (OSError, botocore.BotoCoreError, botocore.ClientError)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -35,9 +32,9 @@ def gallery(request):
     try:
         photo = form.save()
     except STORAGE_ERRORS as error:
-        form.add_error(None, _explain(error, "The photo was not uploaded."))
+        form.add_error(None, explain(error, "The photo was not uploaded."))
         return _render_gallery(request, form, status=503)
-    _keep_cost(request, "upload", f"Uploaded “{photo}”")
+    keep_cost(request, "upload", f"Uploaded “{photo}”")
     return redirect("gallery")
 
 
@@ -51,8 +48,8 @@ def add_samples(request):
             Photo.objects.create(title=scene.title, image=content)
             added += 1
     except STORAGE_ERRORS as error:
-        messages.error(request, _explain(error, f"{added} of {len(landscapes.SCENES)} sample photos were added."))
-    _keep_cost(request, "upload", f"Added {added} sample photos")
+        messages.error(request, explain(error, f"{added} of {len(landscapes.SCENES)} sample photos were added."))
+    keep_cost(request, "upload", f"Added {added} sample photos")
     return redirect("gallery")
 
 
@@ -66,10 +63,10 @@ def delete(request, pk):
     try:
         default_storage.delete(photo.image.name)
     except STORAGE_ERRORS as error:
-        messages.error(request, _explain(error, f"“{photo}” was not deleted."))
+        messages.error(request, explain(error, f"“{photo}” was not deleted."))
         return redirect("gallery")
     photo.delete()
-    _keep_cost(request, "delete", f"Deleted “{photo}”")
+    keep_cost(request, "delete", f"Deleted “{photo}”")
     return redirect("gallery")
 
 
@@ -84,10 +81,10 @@ def delete_all(request):
         kept = error.errors
         messages.error(request, f"{len(kept)} of {len(names)} photos could not be deleted: {error}")
     except STORAGE_ERRORS as error:
-        messages.error(request, _explain(error, "No photo was deleted."))
+        messages.error(request, explain(error, "No photo was deleted."))
         return redirect("gallery")
     deleted, _ = Photo.objects.filter(image__in=set(names) - set(kept)).delete()
-    _keep_cost(request, "delete", f"Deleted {deleted} photo{pluralize(deleted)}")
+    keep_cost(request, "delete", f"Deleted {deleted} photo{pluralize(deleted)}")
     return redirect("gallery")
 
 
@@ -107,8 +104,8 @@ def bucket(request):
                 {"location": location, "title": title, "access": access, "entries": entries, "total": total}
             )
     except STORAGE_ERRORS as error:
-        messages.error(request, _explain(error, f"The {settings.DEMO['place']} was not listed."))
-    return render(request, "album/bucket.html", {"sections": sections, **_site()}, status=200 if sections else 503)
+        messages.error(request, explain(error, f"The {settings.DEMO['place']} was not listed."))
+    return render(request, "album/bucket.html", {"sections": sections}, status=200 if sections else 503)
 
 
 @require_http_methods(["GET", "HEAD"])
@@ -129,7 +126,7 @@ def _stream(storage, name):
     except FileNotFoundError as error:
         raise Http404(name) from error
     except STORAGE_ERRORS as error:
-        return HttpResponse(_explain(error, f"{name} was not read."), status=503, content_type="text/plain")
+        return HttpResponse(explain(error, f"{name} was not read."), status=503, content_type="text/plain")
     return FileResponse(file, content_type=mimetypes.guess_type(name)[0])
 
 
@@ -140,30 +137,5 @@ def _render_gallery(request, form, status=200):
         "costs": request.session.get("costs", {}),
         "max_size": MAX_SIZE,
         "sample_count": len(landscapes.SCENES),
-        **_site(),
     }
     return render(request, "album/gallery.html", context, status=status)
-
-
-def _site():
-    return {"demo": settings.DEMO}
-
-
-def _keep_cost(request, action, label):
-    """Remember for the next page what this request has cost so far."""
-    request.session["costs"] = {
-        **request.session.get("costs", {}),
-        action: {"label": label, **request.bill.summary()},
-    }
-
-
-def _explain(error, outcome):
-    """Return the sentence that a person reads: what did not happen, why, and what to do."""
-    if isinstance(error, NO_ANSWER):
-        return (
-            f"{outcome} The {settings.DEMO['kind']} at {settings.DEMO['endpoint']} does not answer. "
-            "If it was stopped, stop the demo with Ctrl-C and start it again."
-        )
-    if isinstance(error, PermissionError):
-        return f"{outcome} The {settings.DEMO['kind']} refused: {error}"
-    return f"{outcome} The storage reported: {error}"

@@ -32,7 +32,7 @@ from storages.private.models import PrivateFile
 from storages.readers import Unzipped
 from storages.streams import file_on_disk
 
-CHUNK_SIZE = 128 * 1024  # bytes; what is read before it is sent, and the most that an answer holds
+CHUNK_SIZE = 256 * 1024  # bytes; what is read before it is sent, and the most that an answer holds
 # What is fetched to learn of an object on which the answer depends: all of a small one.
 PROBE = 64 * 1024  # bytes
 # Where hardly any object reaches, and not every service understands the number.

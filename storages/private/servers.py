@@ -217,7 +217,7 @@ def found_on_disk(private_file: PrivateFile) -> tuple[str, os.stat_result]:
     _refuse_untidy(private_file)
     storage = locations.unwrapped(private_file.storage)
     try:
-        real = names.local_path(storage, private_file.relative_name)
+        real = private_file.resolved_path
     except SuspiciousFileOperation as error:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), private_file.relative_name) from error
     return os.path.relpath(real, os.path.realpath(storage.path(""))), os.stat(real)  # noqa: PTH116

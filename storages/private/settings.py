@@ -43,10 +43,9 @@ OLD_MODULES = {
 def get(name: str) -> Any:
     """Return the Django setting ``name``, or what it is by default. Raises KeyError for one that is none of ours."""
     default = DEFAULTS[name]
-    for spelling in (name, ALIASES.get(name)):
-        if spelling and hasattr(django_settings, spelling):
-            return getattr(django_settings, spelling)
-    return default
+    if name in ALIASES:
+        default = getattr(django_settings, ALIASES[name], default)
+    return getattr(django_settings, name, default)
 
 
 def modern(dotted: str) -> str:

@@ -127,7 +127,10 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
     def path(self, name: str) -> str:
         """Return the path of ``name``. Raises SuspiciousFileOperation for one that leads out of the directory."""
         path = super().path(name)
-        root, real = (os.path.realpath(one) for one in (self.location, path))
+        real = os.path.realpath(path) if name else path
+        if real == path:  # no link on the way: it is below the directory, as Django has made sure
+            return path
+        root = os.path.realpath(self.location)
         if os.path.commonpath((root, real)) != root:
             raise SuspiciousFileOperation(f"{name!r} leads out of the directory of private files")
         return path

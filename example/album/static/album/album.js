@@ -6,7 +6,7 @@ if (drop) {
   const input = drop.querySelector("input");
   const text = drop.querySelector(".drop-text");
   const hint = drop.querySelector(".drop-hint");
-  const errors = document.getElementById("image-errors");
+  const errors = drop.closest("form").querySelector(".errors");
   const button = drop.closest("form").querySelector("button");
 
   const show = () => {
@@ -18,7 +18,7 @@ if (drop) {
     errors.replaceChildren();
     if (tooLarge) {
       const line = document.createElement("p");
-      line.textContent = "That photo is larger than the album takes. Choose a smaller one, or scale it down first.";
+      line.textContent = drop.dataset.tooLarge;
       errors.append(line);
     }
     // Better said before megabytes are on their way; the server checks it again.

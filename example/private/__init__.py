@@ -1,0 +1,1 @@
+"""Files that only their owners see, and whom these give a link."""
