@@ -23,6 +23,7 @@ from storages.private import settings as private_settings
 from storages.private.checks import DEAD_SETTINGS
 from storages.readers import FIRST_RANGE, KIB, LARGEST_WINDOW, LONE_WINDOW, MIB, MOST_AHEAD, SHORT_RANGE, TAIL
 from storages.testing import StorageContract
+from storages.uploads import settings as uploads_settings
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -40,7 +41,7 @@ PROMISES = [
 OF_OTHERS = {
     *("DEFAULT_FILE_STORAGE", "FILE_UPLOAD_TEMP_DIR", "INSTALLED_APPS", "STATICFILES_STORAGE", "STATIC_URL", "USE_TZ"),
     *("DJANGO_SETTINGS_MODULE", "GOOGLE_APPLICATION_CREDENTIALS", "REQUESTS_CA_BUNDLE", "STORAGE_EMULATOR_HOST"),
-    *("MEDIA_ROOT", "STATIC_ROOT", "STATICFILES_DIRS"),
+    *("ATOMIC_REQUESTS", "MEDIA_ROOT", "STATIC_ROOT", "STATICFILES_DIRS"),
     *("IN_MEMORY", "S3_US_STANDARD_HOST", "SSL_CERT_FILE"),
     *vars(Provider),  # of Libcloud, whose constants name services
 }
@@ -154,7 +155,7 @@ def test_settings_in_the_text_exist(page, generator):
     declared = [setting for cls in classes for setting in cls.declared_settings().values()]
     known = {name for setting in declared for name in (*setting.names, *setting.env)}
     known.update(*LEGACY_SETTINGS.values(), OF_OTHERS, DEAD_SETTINGS)
-    known.update(private_settings.DEFAULTS, private_settings.ALIASES.values())
+    known.update(private_settings.DEFAULTS, private_settings.ALIASES.values(), uploads_settings.DEFAULTS)
     assert set(SETTING.findall(text_of(page))) <= known
 
 
