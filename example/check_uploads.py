@@ -11,7 +11,9 @@ from example.private.users import PASSWORDS
 from example.uploads.models import uploads_storage
 
 MIB = 1024**2
-BIG = 32 * MIB  # more parts than a browser sends at once
+# In parts of 5 MiB: when the first of them has arrived and the network is cut, four are under way, which a cut does not
+# stop, and still there are some left.
+BIG = 48 * MIB
 SLOW = 5_000_000  # bytes a second: what a good line at home has
 IN_PARTS = ("multipart", "blocks", "tus")
 OURS = ("begin", "parts", "status", "finish", "abort", "slot")
@@ -91,7 +93,7 @@ def upload_goes_on_after_a_reload(page, site, expected):
         same((asked.count("begin"), asked.count("status") > 0), (0, True), "uploads that were begun anew")
         if kind in IN_PARTS:
             holds(0 < len(sent) < -(-BIG // (5 * MIB)), f"{len(sent)} parts were sent after the reload")
-        page.locator("#id_note").fill("Seven parts")
+        page.locator("#id_note").fill("Ten parts")
         same(submit(page, page.get_by_role("button", name="Save")), 302, "status of the form")
         same(_content(page, path.name) == path.read_bytes(), True, "content of the object")
     text(page, ".parcels h3", path.name)
@@ -162,7 +164,7 @@ def _await_progress(page, percent):
 def _big_file():
     """Yield the path of a file, as one that is chosen again has to be the same."""
     with tempfile.TemporaryDirectory(prefix="album-") as directory:
-        path = Path(directory, "seven_parts.bin")
+        path = Path(directory, "ten_parts.bin")
         path.write_bytes(random.Random(5).randbytes(BIG))
         yield path
 
