@@ -26,8 +26,8 @@ LATER = {
     "size": {"finish": "the size"},
     "type": {"finish": "the type"},
     "checksum": {"finish": "the checksum"},
-    "overwrite": {"promote": "a second write, which hits a copy that is thrown away"},
 }
+COPIED = {"overwrite": {"promote": "A second write would only hit what this site has copied the file from."}}
 # Whatever a server enforces.
 ALWAYS = "the first bytes"
 
@@ -40,6 +40,7 @@ class Way(NamedTuple):
     who: str  # refuses
     refused: list[str]
     later: list[str]  # what this site looks at, when all has come
+    copied: str  # what becomes of a second write, where it is not refused
 
 
 def way(kind, enforced):
@@ -47,7 +48,8 @@ def way(kind, enforced):
     told = [(promise, enforced.get(promise)) for promise in REFUSED]
     refused = [REFUSED[promise][said] for promise, said in told if said in REFUSED[promise]]
     later = [LATER[promise][said] for promise, said in told if said in LATER.get(promise, ())]
-    return Way(kind, KINDS[kind], who(kind), refused, [*later, ALWAYS])
+    copied = COPIED["overwrite"].get(enforced.get("overwrite"), "")
+    return Way(kind, KINDS[kind], who(kind), refused, [*later, ALWAYS], copied)
 
 
 def who(kind):
@@ -57,4 +59,5 @@ def who(kind):
 
 def for_scripts():
     """Return the words that the page's script needs."""
-    return {"refused": REFUSED, "later": LATER, "always": ALWAYS, "who": {kind: who(kind) for kind in KINDS}}
+    by_kind = {kind: who(kind) for kind in KINDS}
+    return {"refused": REFUSED, "later": LATER, "always": ALWAYS, "copied": COPIED, "who": by_kind}

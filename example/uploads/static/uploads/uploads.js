@@ -17,7 +17,16 @@ document.addEventListener("storages-upload-begin", ({ detail }) => {
   line.append(`${name} goes by `, code, `${pieces}. `);
   if (enforced) {
     line.append(`${words.who[kind]} refuses ${told(words.refused, enforced)}. `);
-    line.append(`This site looks at ${[told(words.later, enforced), words.always].filter(Boolean).join(", ")}.`);
+    line.append(`This site looks at ${[told(words.later, enforced), words.always].filter(Boolean).join(", ")}. `);
+    line.append(told(words.copied, enforced));
   }
+  line.dataset.name = name;
   list.append(line);
+});
+
+// A line for a file that was cancelled or removed tells of nothing.
+document.addEventListener("change", ({ target }) => {
+  if (target.localName !== "storages-upload") return;
+  const names = [...target.querySelectorAll(".storages-upload-name")].map((element) => element.textContent);
+  for (const line of [...list.children]) if (!names.includes(line.dataset.name)) line.remove();
 });
