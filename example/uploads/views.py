@@ -65,11 +65,15 @@ def _parcel(owner, file, note):
 
 
 def _render(request, form, status=200):
-    ways = [wording.way(kind, _as_answered(enforced)) for kind, enforced in _offered().items()]
+    offered = _offered()
+    ways = [wording.way(kind, _as_answered(enforced)) for kind, enforced in offered.items()]
     by_kind = {way.kind: way for way in ways}
     parcels = list(Parcel.objects.filter(owner=request.user))
     spent = Spent.objects.in_bulk([parcel.upload for parcel in parcels if parcel.upload])
+    # Where the browser is sent straight to, it can be sent for the file too.
+    has_links = kinds.TUS not in offered or settings.DEMO["lists_names_only"]
     for parcel in parcels:
+        parcel.link = parcel.file.url if has_links else None
         parcel.way = by_kind.get(parcel.kind)
         parcel.spent = spent.get(parcel.upload)
     context = {
