@@ -83,7 +83,7 @@ def upload_goes_on_after_a_reload(page, site, expected):
         with _arriving(page, kind):
             _choose(page, path)
         line(None)
-        page.locator(".storages-upload-percent", has_text="The connection was lost").wait_for()
+        page.locator(".storages-upload-file[data-retrying]").wait_for()
         shoot(page, "uploads-cut")
         line(0)
         page.goto(f"{site.url}uploads/")
