@@ -41,9 +41,10 @@ PROMISES = [
 OF_OTHERS = {
     *("DEFAULT_FILE_STORAGE", "FILE_UPLOAD_TEMP_DIR", "INSTALLED_APPS", "STATICFILES_STORAGE", "STATIC_URL", "USE_TZ"),
     *("DJANGO_SETTINGS_MODULE", "GOOGLE_APPLICATION_CREDENTIALS", "REQUESTS_CA_BUNDLE", "STORAGE_EMULATOR_HOST"),
-    *("ATOMIC_REQUESTS", "MEDIA_ROOT", "STATIC_ROOT", "STATICFILES_DIRS"),
+    *("MEDIA_ROOT", "STATIC_ROOT", "STATICFILES_DIRS"),
     *("IN_MEMORY", "S3_US_STANDARD_HOST", "SSL_CERT_FILE"),
     *vars(Provider),  # of Libcloud, whose constants name services
+    "ATOMIC_REQUESTS",
 }
 PRIVATE_STORAGES = [
     f"storages.private.storage.Private{name}Storage" for name in ("Azure", "GoogleCloud", "Minio", "S3")
