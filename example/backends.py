@@ -62,6 +62,9 @@ def _s3(server: Any, _stack: ExitStack) -> Prepared:
     try:
         client.create_bucket(Bucket=BUCKET)
         client.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps({"Version": "2012-10-17", "Statement": [grant]}))
+        # A script that is a module is asked for with an origin; uploads_cors puts its own rule beside this one.
+        rule = {"ID": "modules", "AllowedOrigins": ["*"], "AllowedMethods": ["GET"]}
+        client.put_bucket_cors(Bucket=BUCKET, CORSConfiguration={"CORSRules": [rule]})
     finally:
         client.close()
     account = {
@@ -87,6 +90,10 @@ def _s3(server: Any, _stack: ExitStack) -> Prepared:
             "default": _storage("s3.S3Storage", {**account, **media}),
             "staticfiles": _storage("s3.S3ManifestStaticStorage", {**account, **static}),
             "private": _private("PrivateS3", {**account, **media, "location": "private"}),
+            # Measured of SeaweedFS, as of AWS: what a signature does not name, it refuses.
+            "uploads": _storage(
+                "s3.S3Storage", {**account, **media, "location": "uploads", "unsigned_headers": "refused"}
+            ),
         },
         server.endpoint_url,
     )
@@ -94,9 +101,13 @@ def _s3(server: Any, _stack: ExitStack) -> Prepared:
 
 def _azure(server: Any, _stack: ExitStack) -> Prepared:
     """Make a private container for the photos, and one that anybody may read for the static files."""
+    from azure.storage.blob import CorsRule
+
     with server.client() as client:
         client.create_container(BUCKET)
         client.create_container(f"{BUCKET}-static", public_access="blob")
+        # A script that is a module is asked for with an origin; uploads_cors puts its own rule beside this one.
+        client.set_service_properties(cors=[CorsRule(["*"], ["GET"])])
     account = {
         "connection_string": server.connection_string(),
         "azure_ssl": False,
@@ -113,6 +124,7 @@ def _azure(server: Any, _stack: ExitStack) -> Prepared:
                 "OPTIONS": {**account, **static},
             },
             "private": _private("PrivateAzure", {**account, **media, "location": "private"}),
+            "uploads": _storage("azure_storage.AzureStorage", {**account, **media, "location": "uploads"}),
         },
         server.endpoint_url,
     )
@@ -141,6 +153,7 @@ def _gcs(server: Any, stack: ExitStack) -> Prepared:
                 "OPTIONS": {**account, **static},
             },
             "private": _private("PrivateGoogleCloud", {**account, **media, "location": "private"}),
+            "uploads": _storage("gcloud.GoogleCloudStorage", {**account, **media, "location": "uploads"}),
         },
         server.endpoint_url,
     )
@@ -165,6 +178,7 @@ def _sftp(server: Any, _stack: ExitStack) -> Prepared:
             "default": _storage("sftpstorage.SFTPStorage", {**options, **media}),
             "staticfiles": _local_static(),
             "private": _private("PrivateSFTP", {**options, "root_path": "private"}),
+            "uploads": _storage("sftpstorage.SFTPStorage", {**options, "root_path": "uploads"}),
         },
         f"sftp://127.0.0.1:{server.port}",
         "media",
@@ -178,6 +192,7 @@ def _ftp(server: Any, _stack: ExitStack) -> Prepared:
             "default": _storage("ftp.FTPStorage", media),
             "staticfiles": _local_static(),
             "private": _private("PrivateFTP", {"location": server.location("private"), **TIMEOUTS}),
+            "uploads": _storage("ftp.FTPStorage", {"location": server.location("uploads"), **TIMEOUTS}),
         },
         f"ftp://127.0.0.1:{server.port}",
         "media",
@@ -200,6 +215,7 @@ def _b2(server: Any, _stack: ExitStack) -> Prepared:
             "default": _storage("b2.B2Storage", {**options, "location": "media"}),
             "staticfiles": _local_static(),
             "private": _private("PrivateB2", {**options, "location": "private"}),
+            "uploads": _storage("b2.B2Storage", {**options, "location": "uploads"}),
         },
         server.url,
     )
@@ -222,6 +238,7 @@ def _ipfs(server: Any, _stack: ExitStack) -> Prepared:
                 "BACKEND": "storages.private.storage.PrivateFileSystemStorage",
                 "OPTIONS": {"location": os.path.join(os.environ["DEMO_DIRECTORY"], "private")},
             },
+            "uploads": _storage("ipfs.IPFSStorage", options),
         },
         server.api_url,
         "pins",

@@ -6,7 +6,7 @@ from urllib.parse import urljoin
 
 from django.core.files.storage import default_storage
 
-from example import check_private
+from example import check_private, check_uploads
 from example.album.forms import MAX_SIZE
 from example.album.landscapes import SCENES
 from example.backends import BACKENDS
@@ -53,6 +53,8 @@ class Expected(NamedTuple):
     delete: tuple[str, ...] = ("not counted",)
     delete_all: tuple[str, ...] = ("not counted",)
     deliveries: tuple[str, ...] = ("django",)  # of private files
+    kinds: tuple[str, ...] = ("tus",)  # of uploads, the best for a small file first
+    large: str | None = None  # kind of a large one, where that is not the last
     unheeded: str = ""  # why an answer to a signed URL is not as the signature says
     unsigned: int | str = "a view of the site shows it, to all who see the site"  # or why there is no signature
 
@@ -68,6 +70,7 @@ EXPECTED = {
         delete=("1 DELETE",),
         delete_all=("1 POST", "DeleteObjects 200"),
         deliveries=("django", "redirect", "nginx-proxy"),
+        kinds=("put", "post", "multipart"),
         unsigned=403,
     ),
     "azure": Expected(
@@ -79,6 +82,7 @@ EXPECTED = {
         delete=("1 DELETE",),
         delete_all=("1 POST",),
         deliveries=("django", "redirect", "nginx-proxy"),
+        kinds=("put", "blocks"),
         unsigned=403,
     ),
     "gcs": Expected(
@@ -90,6 +94,7 @@ EXPECTED = {
         delete=("1 DELETE",),
         delete_all=("1 POST",),
         deliveries=("django", "redirect", "nginx-proxy"),
+        kinds=("put", "resumable"),
         unsigned="fake-gcs-server checks no signature",
         unheeded="fake-gcs-server does not heed what a URL says of its answer",
     ),
@@ -315,6 +320,7 @@ STEPS = (
     delete_costs_one_request,
     delete_all_costs_one_request,
     *check_private.STEPS,
+    *check_uploads.STEPS,
     stopped_server_is_explained,
     check_private.stopped_server_is_not_told,
 )

@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import io
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import django
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.core.wsgi import get_wsgi_application
 
@@ -87,6 +88,7 @@ def running_site(port=None, backend=DEFAULT):
         try:
             prepared = _prepare(chosen, server, stack)
             _set_up_django(chosen, prepared)
+            _let_browsers_in(chosen, f"http://{HOST}:{httpd.server_port}")
             httpd.set_app(get_wsgi_application())
             threading.Thread(target=httpd.serve_forever, name="album", daemon=True).start()
             stack.callback(httpd.shutdown)
@@ -199,6 +201,25 @@ def _set_up_django(chosen, prepared):
         return
     spent = [f"{count} {method}" for method, count in bill.methods.items()] + [f"{bill.sent:,} bytes up"]
     _say(f"collectstatic: the style sheet and the script are in the {chosen.place} ({_listed(spent)}).")
+
+
+def _let_browsers_in(chosen, origin):
+    """Have the server of the files take uploads of pages of this site, where it knows such rules."""
+    from storages.uploads.services import Unsupported, service_of
+    from storages.uploads.targets import named
+
+    storage = named("uploads")
+    try:
+        service_of(storage)
+    except Unsupported:
+        _say("uploads: the browser cannot send files to this server, so they come through this site (tus).")
+        return
+    said = io.StringIO()
+    try:
+        call_command("uploads_cors", origin=[origin], storage=["uploads"], apply=True, stdout=said)
+    except CommandError as error:
+        raise DemoError(f"The {chosen.kind} took no CORS rule: {error}") from error
+    _say(f"uploads_cors: pages of {origin} may send files to the {chosen.place}.")
 
 
 def _listed(spent):

@@ -22,8 +22,10 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "storages.private",
+    "storages.uploads",
     "example.album",
     "example.private",
+    "example.uploads",
 ]
 MIDDLEWARE = [
     "example.album.cost.MeterMiddleware",
@@ -32,6 +34,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "storages.uploads.middleware.UploadsMiddleware",
 ]
 TEMPLATES = [
     {
@@ -67,6 +70,11 @@ LOGOUT_REDIRECT_URL = "login"
 PRIVATE_STORAGE_AUTH_FUNCTION = "example.private.policy.owner"
 PRIVATE_STORAGE_SERVER = "django"  # how private files reach the browser; private/<number>/deliveries/ shows them all
 
+# Small, so that a file of some megabytes shows what in production a film does; S3 takes no smaller part.
+UPLOADS_PART_SIZE = 5 * 1024**2  # bytes
+UPLOADS_PARTS_ABOVE = 8 * 1024**2  # bytes
+UPLOADS_SPOOL = os.path.join(os.environ["DEMO_DIRECTORY"], "spool")
+
 
 def _in_one_line(record):
     """Put the error into the line: a server that was stopped is nothing to trace."""
@@ -90,6 +98,7 @@ LOGGING = {
     },
     "loggers": {
         "storages.private": {"handlers": ["line"], "propagate": False},
+        "storages.uploads": {"handlers": ["line"], "propagate": False},
         "django.request": {"handlers": ["console"], "level": "ERROR", "propagate": False},
         # A line for each request would bury the address that the demo prints.
         "django.server": {"handlers": ["console"], "level": "CRITICAL", "propagate": False},

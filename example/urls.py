@@ -6,6 +6,7 @@ from django.urls import include, path
 from example.album import views
 from example.backends import MEDIA_URL, STATIC_URL
 from example.private import views as private
+from example.uploads import views as uploads
 
 urlpatterns = [
     path("", views.gallery, name="gallery"),
@@ -23,6 +24,9 @@ urlpatterns = [
     path("private/by/<str:server>/<path:path>", private.ByDelivery.as_view(), name="private_by"),
     path("private/", include("storages.private.link_urls")),
     path("private/files/", include("storages.private.urls")),
+    path("uploads/", uploads.uploads, name="uploads"),
+    path("uploads/<int:pk>/delete/", uploads.delete, name="delete_parcel"),
+    path("uploads/", include("storages.uploads.urls")),
     # Asked only where the browser cannot ask the server itself.
     path(f"{MEDIA_URL[1:]}<path:name>", views.media, name="media"),
     path(f"{STATIC_URL[1:]}<path:name>", views.static, name="static"),

@@ -45,6 +45,7 @@ OF_OTHERS = {
     *("ACCESS_KEY", "MIME_LOOKUPS", "SECRET_KEY"),  # of django-buckets; the first and last in a dict
     *("IN_MEMORY", "S3_US_STANDARD_HOST", "SSL_CERT_FILE"),
     *vars(Provider),  # of Libcloud, whose constants name services
+    "ATOMIC_REQUESTS",
 }
 PRIVATE_STORAGES = [
     f"storages.private.storage.Private{name}Storage" for name in ("Azure", "GoogleCloud", "Minio", "S3")

@@ -72,6 +72,8 @@ class FakeGCS(Server):
             "public-host": url.removeprefix("http://"),
             "external-url": url,
             "log-level": "warn",
+            # Of any origin; what a signed request carries, the rules of a real bucket have to name.
+            "cors-headers": "x-goog-content-length-range,x-goog-if-generation-match",
         }
         arguments = [f"-{option}={value}" for option, value in options.items()]
         # It writes times in its own zone, and the SDK reads UTC only.

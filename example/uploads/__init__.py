@@ -1,0 +1,1 @@
+"""Files that a browser sends straight to the storage."""
