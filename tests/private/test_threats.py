@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from django.test import Client
@@ -12,9 +10,10 @@ from django.urls import include, path
 
 from storages.private.link_views import PrivateLinkView
 from storages.private.views import PrivateStorageView
+from tests.marks import marked, marks_below
 from tests.private.models import memory as stored
 
-HERE = Path(__file__).parent
+MARKS = marks_below(Path(__file__).parent)
 
 THREATS = [f"T-{number:02}" for number in range(1, 18)]
 SEEDS = ["S1", "S2", "S5", "S6", "S7", "S9", "S10", "S14"]
@@ -27,35 +26,14 @@ urlpatterns = [
 ]
 
 
-class Mark(NamedTuple):
-    kind: str
-    number: str
-    test: str
-
-
-def marks() -> list[Mark]:
-    """Return the marks of all tests of this directory that are called so and do something."""
-    found = []
-    for module in sorted(HERE.glob("test_*.py")):
-        tree = ast.parse(module.read_text(encoding="utf-8"))
-        for test in ast.walk(tree):
-            if not isinstance(test, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                continue
-            for call in (call for decorator in test.decorator_list for call in ast.walk(decorator)):
-                if isinstance(call, ast.Call) and ast.unparse(call.func) in ("pytest.mark.threat", "pytest.mark.seed"):
-                    kind = ast.unparse(call.func).rpartition(".")[2]
-                    found += [Mark(kind, ast.literal_eval(number), test.name) for number in call.args]
-    return found
-
-
 @pytest.mark.parametrize("threat", THREATS)
 def test_threat_has_a_test(threat):
-    assert [mark.test for mark in marks() if mark[:2] == ("threat", threat)]
+    assert marked(MARKS, "threat", threat)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_hole_of_an_earlier_package_has_a_test(seed):
-    assert [mark.test for mark in marks() if mark[:2] == ("seed", seed)]
+    assert marked(MARKS, "seed", seed)
 
 
 @pytest.mark.seed("S1")

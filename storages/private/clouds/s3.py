@@ -95,6 +95,8 @@ class PrivateS3Storage(_ServedS3Storage):
     bucket_name = S3Storage.bucket_name.named("AWS_PRIVATE_STORAGE_BUCKET_NAME")
     file_overwrite = S3Storage.file_overwrite.named("AWS_PRIVATE_S3_FILE_OVERWRITE", default=False)
     create_only = S3Storage.create_only.named("AWS_PRIVATE_S3_CREATE_ONLY")
+    post_uploads = S3Storage.post_uploads.named("AWS_PRIVATE_S3_POST_UPLOADS")
+    unsigned_headers = S3Storage.unsigned_headers.named("AWS_PRIVATE_S3_UNSIGNED_HEADERS")
     object_parameters = S3Storage.object_parameters.named("AWS_PRIVATE_S3_OBJECT_PARAMETERS")
     # Sent with no write by default: objects are private without, and buckets of today refuse every ACL.
     default_acl = S3Storage.default_acl.named("AWS_PRIVATE_DEFAULT_ACL")
