@@ -54,6 +54,7 @@ def sweep(*, dry_run: bool = False, progress: Progress | None = None, now: datet
     now = now or timezone.now()
     report = Report()
     _sweep_rows(report, now, dry_run, progress)
+    _sweep_copied(report, now, dry_run)
     for label, storage in targets.all_storages().items():
         _sweep_staging(report, label, storage, now, dry_run)
     _sweep_spool(report, now, dry_run)
@@ -182,6 +183,30 @@ def _deleted(storage: Any, names: Iterable[str]) -> dict[str, BaseException]:
         except Exception as error:  # noqa: BLE001 -- of a storage of somebody else
             errors[name] = error
     return errors
+
+
+def _sweep_copied(report: Report, now: datetime.datetime, dry_run: bool) -> None:
+    """Delete what was sent once more, by a form that was still signed, to where a taken file was copied from.
+
+    Only a name outside the staging prefix, as S3FileField's forms have: inside, it is an orphan like any other.
+    """
+    prefix = settings.get("UPLOADS_STAGING").strip("/") + "/"
+    rows = Upload._base_manager.filter(state=State.CLAIMED, expires__lt=now).exclude(staging="")
+    rows, after = rows.exclude(staging__startswith=prefix), None
+    while batch := list((rows.filter(pk__gt=after) if after else rows).order_by("pk")[:BATCH]):
+        after = batch[-1].pk
+        for storage, uploads in _by_storage(batch, report):
+            names = {upload.staging for upload in uploads if upload.staging != upload.name}
+            try:
+                errors = {} if dry_run else _deleted(storage, names)
+            except (ConnectionError, TimeoutError) as error:
+                report.problems.append(f"{len(names)} names stay, {_called(storage)} cannot be reached: {error}")
+                continue
+            report.objects += len(names) - len(errors)
+            report.problems += [f"{name!r} stays: {type(error).__name__}: {error}" for name, error in errors.items()]
+            if not dry_run:
+                done = [upload.pk for upload in uploads if upload.staging not in errors]
+                Upload._base_manager.filter(pk__in=done).update(staging="")
 
 
 def _has_parts(upload: Upload) -> bool:

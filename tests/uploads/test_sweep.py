@@ -27,6 +27,7 @@ from tests.uploads.models import Clip, Note, proxied
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.uploads.urls")]
 
 DAY = 24 * 3600
+HOUR = datetime.timedelta(hours=1)
 CLIP, NOTE = "tests_uploads.Clip.file", "tests_uploads.Note.file"
 EACH = 100  # uploads in each state
 EVERY = [(state, number) for state in State for number in range(EACH)]
@@ -44,7 +45,7 @@ def many(settings: Any, tmp_path: Path) -> Iterator[None]:
 
 def upload_of(field: str = CLIP, *, name: str = "clips/a", **fields: Any) -> Upload:
     """Return the row of an upload whose time is over."""
-    fields = {"kind": "put", "size": 8, "expires": timezone.now() - datetime.timedelta(hours=1), **fields}
+    fields = {"kind": "put", "size": 8, "expires": timezone.now() - HOUR, **fields}
     return Upload.objects.create(field=field, name=name, filename="a", content_type="text/plain", **fields)
 
 
@@ -158,6 +159,23 @@ def test_orphans_under_the_staging_prefix_go_when_they_are_old(bucket, s3, cloud
     assert sweep().orphans == 0
     assert sweep(now=timezone.now() + datetime.timedelta(days=2)).orphans == 1
     assert {*bucket.objects()} == {"site/uploads-staging/known", "site/uploads-staging-of-others/a"}
+
+
+@pytest.mark.threat("T-30")
+def test_form_that_is_sent_again_after_its_file_was_taken_leaves_nothing(cloud):
+    taken = upload_of(kind="post", name="clips/final", staging="clips/signed", state=State.CLAIMED)
+    young = upload_of(
+        kind="post", name="clips/new", staging="clips/again", state=State.CLAIMED, expires=timezone.now() + HOUR
+    )
+    for name in ("clips/final", "clips/signed", "clips/new", "clips/again"):
+        cloud.save(name, ContentFile(b"8 bytes "))
+    assert sweep(dry_run=True).objects == 1
+    assert len(cloud.client) == 4
+    report = sweep()
+    assert (report.objects, report.problems) == (1, [])
+    assert {*cloud.client} == {"clips/final", "clips/new", "clips/again"}
+    assert {*Upload.objects.values_list("pk", "staging")} == {(taken.pk, ""), (young.pk, "clips/again")}
+    assert sweep().objects == 0
 
 
 def test_objects_are_deleted_by_few_requests(seaweedfs, wire, cloud, monkeypatch):
