@@ -8,7 +8,7 @@ from __future__ import annotations
 import mimetypes
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 HEAD = 4096  # bytes that are looked at
 
@@ -214,3 +214,14 @@ def _fits_markup(kind: str, head: bytes) -> bool:
     if _XML.match(head):
         return is_xml or kind in _MARKUP
     return not _HTML.match(head) or is_xml or kind in _MARKUP
+
+
+def head_of(file: Any) -> bytes:
+    """Return the first bytes of a file, and leave it where it was."""
+    position = file.tell()
+    file.seek(0)
+    try:
+        head = file.read(HEAD)
+    finally:
+        file.seek(position)
+    return head.encode() if isinstance(head, str) else head

@@ -15,7 +15,7 @@ from django.db import models
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext_lazy as _
 
-from storages.private import sniffing
+from storages import sniffing
 from storages.private.storage import get_private_storage, private_storage
 
 
@@ -88,7 +88,7 @@ class PrivateFileField(models.FileField):
     def _check_upload(self, file: Any, name: str) -> None:
         if self.content_types:
             claim = getattr(file, "content_type", None) or mimetypes.guess_type(name)[0] or sniffing.OCTETS
-            if not sniffing.fits(name, claim, _head(file), self.content_types):
+            if not sniffing.fits(name, claim, sniffing.head_of(file), self.content_types):
                 raise ValidationError(self.error_messages["invalid_file_type"], code="invalid_file_type")
         if self.max_file_size is not None and file.size > self.max_file_size:
             sizes = {"max_size": filesizeformat(self.max_file_size), "size": filesizeformat(file.size)}
@@ -100,14 +100,3 @@ class PrivateImageField(PrivateFileField, models.ImageField):
 
     def __init__(self, *args: Any, content_types: Iterable[str] | str | None = None, **options: Any):
         super().__init__(*args, content_types=content_types or ["image/*"], **options)
-
-
-def _head(file: Any) -> bytes:
-    """Return the first bytes of an upload, and leave it where it was."""
-    position = file.tell()
-    file.seek(0)
-    try:
-        head = file.read(sniffing.HEAD)
-    finally:
-        file.seek(position)
-    return head.encode() if isinstance(head, str) else head

@@ -214,7 +214,7 @@ class DirectUploadField(models.FileField):
             return sniffing.is_allowed(file.content_type, allowed)
         name = str(file.name)
         claim = getattr(file, "content_type", None) or mimetypes.guess_type(name)[0] or sniffing.OCTETS
-        return sniffing.fits(name, claim, head_of(file), allowed)
+        return sniffing.fits(name, claim, sniffing.head_of(file), allowed)
 
     @cached_property
     def validators(self) -> list[Any]:
@@ -304,14 +304,3 @@ def delete_owned(field: DirectUploadField, name: str, using: str | None = None) 
             rows.delete()
 
     transaction.on_commit(delete, using=using)
-
-
-def head_of(file: Any) -> bytes:
-    """Return the first bytes of a file, and leave it where it was."""
-    position = file.tell()
-    file.seek(0)
-    try:
-        head = file.read(sniffing.HEAD)
-    finally:
-        file.seek(position)
-    return head.encode() if isinstance(head, str) else head

@@ -21,8 +21,8 @@ from django.test import override_settings
 from django.urls import include, path
 from PIL import Image
 
+from storages import sniffing
 from storages.backends.memory import MemoryStorage
-from storages.private import sniffing
 from storages.private.fields import PrivateFileField, PrivateImageField
 from storages.private.storage import PrivateFileSystemStorage, get_private_storage, private_storage
 
