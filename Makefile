@@ -24,7 +24,7 @@ demo-check:  ## Drive the demo site with a headless Chromium, then exit
 
 test:  ## Run the tests on every server that this machine can have; ARGS go to pytest
 	@.ci/bootstrap test
-	@PYTHONDEVMODE=1 $(RUN) -m pytest --numprocesses 3 --dist loadscope $(ARGS)
+	@PYTHONDEVMODE=1 $(RUN) -m pytest --numprocesses 4 --dist loadscope $(ARGS)
 
 check: lint types docs package  ## Lint, check types, build the docs and the package
 
