@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-KIB, MIB = 1024, 1024**2
-
 OURS, DJANGO, PRIVATE, SENDFILE = "ours", "FileResponse", "django-private-storage", "django-sendfile2"
 PACKAGES = ("gunicorn", "uvicorn", "django-private-storage", "django-sendfile2")
 INTERNAL = "/private-x-accel-redirect/"

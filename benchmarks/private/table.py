@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from benchmarks.report import Line
-from benchmarks.rows import format_figure
+from benchmarks.rows import KIB, MIB, format_figure
 from tests.servers.apache import Apache
 from tests.servers.lighttpd import Lighttpd
 from tests.servers.nginx import Nginx
 
-from .sides import KIB, MIB, OURS, Side
+from .sides import OURS, Side
 
 HEADINGS = (
     *("File", "Served by", "Through", "Big file", "CPU of it", "First byte", "Memory", "Small file", "CPU of one"),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.private.sides import KIB, MIB
 from benchmarks.private.table import Bound, format_bytes
 from benchmarks.report import Line
-from benchmarks.rows import format_figure
+from benchmarks.rows import KIB, MIB, format_figure
 
 from .stand import Side
 
@@ -19,7 +18,7 @@ BOUNDS = (
     Bound("peak", 32 * MIB, "memory", False),
     Bound("sent", 64 * KIB, "bytes to the site", True),
 )
-CALLS = 5  # slot, begin, finish, save, and the page
+CALLS = 5  # the page, its script, begin, finish, save
 BATCH = 16  # parts that are signed by one request
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 
 import django
 from django.conf import settings
+from django.contrib.staticfiles.views import serve
 from django.core.management import call_command
 from django.http import HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
 from django.urls import include, path
-from django.views.decorators.csrf import ensure_csrf_cookie
 
 TASK = json.loads(os.environ["BENCHMARK_SITE"])
 
@@ -21,6 +23,7 @@ settings.configure(
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
     MIDDLEWARE=[
+        f"{__name__}.Counting",
         "django.contrib.sessions.middleware.SessionMiddleware",
         "django.middleware.csrf.CsrfViewMiddleware",
         "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -30,6 +33,7 @@ settings.configure(
         "django.contrib.auth",
         "django.contrib.contenttypes",
         "django.contrib.sessions",
+        "django.contrib.staticfiles",
         "storages.uploads",
         "clips",
     ],
@@ -41,9 +45,13 @@ settings.configure(
         }
     },
     USE_TZ=True,
+    STATIC_URL="static/",
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
     LOGGING_CONFIG=None,
-    STORAGES={"default": {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": TASK["storage"]}},
+    STORAGES={
+        "default": {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": TASK["storage"]},
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    },
     FILE_UPLOAD_TEMP_DIR=TASK["directory"],
     UPLOADS_SPOOL=TASK["directory"],
     UPLOADS_PERMISSION="storages.uploads.permissions.allow_anybody",
@@ -51,10 +59,58 @@ settings.configure(
 )
 
 
-@ensure_csrf_cookie
+PAGE = """<!doctype html>
+<html lang="en"><title>Uploads</title><link rel="icon" href="data:,">
+<form method="post" action="/save/" enctype="multipart/form-data">
+<input type="hidden" name="csrfmiddlewaretoken" value="%(csrf)s"><input type="file" name="posted" id="posted">
+<button>Save</button></form>
+<input type="file" id="direct">
+<script type="module">
+import { upload } from "/static/storages_uploads/client.js";
+const csrf = "%(csrf)s";
+window.direct = async (accepts) => {
+  const [file] = document.querySelector("#direct").files;
+  const { token } = await upload(file, { endpoint: "/uploads/", csrf, slot: "%(slot)s", accepts });
+  const form = new FormData();
+  form.append("direct", `storages-upload:${token}`);
+  return (await fetch("/save/", { method: "POST", body: form, headers: { "X-CSRFToken": csrf } })).json();
+};
+</script>
+"""
+
+
+class Counting:
+    """Count the requests that reach the site, and the bytes of their bodies."""
+
+    requests = sent = 0
+    lock = threading.Lock()
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        if request.path not in ("/process", "/counted"):
+            with Counting.lock:
+                Counting.requests += 1
+                Counting.sent += int(request.META.get("CONTENT_LENGTH") or 0)
+        return self.get_response(request)
+
+
 def show_process(request):
     """Answer with the id of the process that serves, whose memory is watched."""
     return HttpResponse(str(os.getpid()))
+
+
+def show_counted(request):
+    return JsonResponse({"requests": Counting.requests, "sent": Counting.sent})
+
+
+def show_page(request):
+    """Show a page that uploads either way."""
+    from storages.uploads import protocol
+
+    slot = protocol.slot(request, {"field": "clips.Clip.direct"})["slot"]
+    return HttpResponse(PAGE % {"csrf": get_token(request), "slot": slot})
 
 
 def save(request):
@@ -72,9 +128,12 @@ def save(request):
 
 django.setup()
 urlpatterns = [
+    path("", show_page),
     path("process", show_process),
+    path("counted", show_counted),
     path("save/", save),
     path("uploads/", include("storages.uploads.urls")),
+    path("static/<path:path>", serve, {"insecure": True}),
 ]
 
 
