@@ -1,6 +1,5 @@
 """Drive the album with a headless Chromium, the way a person would, and look into the bucket after each step."""
 
-import shutil
 from typing import NamedTuple
 from urllib.parse import urljoin
 
@@ -27,19 +26,8 @@ from example.browser import (
     submit,
     text,
 )
-
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    # Its calls home would be refused one by one where there is no network.
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-NO_CHROMIUM = "The check needs Chromium. Debian: apt-get install chromium; elsewhere: playwright install chromium."
+from tests.servers.chromium import launched
+from tests.servers.process import ServerError
 
 
 class Expected(NamedTuple):
@@ -146,11 +134,10 @@ def check(site):
     except OSError as error:
         return f"The check cannot write its screenshots: {error}\nRun it from a directory that you may write to."
     with sync_playwright() as playwright:
-        executable = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
         try:
-            browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
-        except BrowserError as error:
-            return f"{NO_CHROMIUM}\n{error}"
+            browser = launched(playwright)
+        except ServerError as error:
+            return f"The check needs a browser: {error}"
         page = new_page(browser)
         expected, words = EXPECTED[site.backend], _words(site.backend)
         for step in STEPS:

@@ -35,15 +35,14 @@ class Chromium:
         """Start the browser; raises ServerError."""
         if importlib.util.find_spec("playwright") is None:
             raise ServerError("no package 'playwright'; pip install playwright")
-        from playwright.sync_api import Error, sync_playwright
+        from playwright.sync_api import sync_playwright
 
-        executable = next(filter(None, map(shutil.which, NAMES)), None)
         self._playwright = sync_playwright().start()
         try:
-            self.browser = self._playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        except Error as error:
+            self.browser = launched(self._playwright)
+        except ServerError:
             self.stop()
-            raise ServerError(f"no program 'chromium'; apt-get install chromium\n{error}") from error
+            raise
 
     def version(self) -> str:
         return self.browser.version
@@ -54,6 +53,18 @@ class Chromium:
         if self._playwright is not None:
             self._playwright.stop()
         self.browser = self._playwright = None
+
+
+def launched(playwright: Any) -> Any:
+    """Return a browser, started by ``playwright``; raises ServerError."""
+    from playwright.sync_api import Error
+
+    executable = next(filter(None, map(shutil.which, NAMES)), None)
+    try:
+        return playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+    except Error as error:
+        advice = "Debian: apt-get install chromium; elsewhere: playwright install chromium"
+        raise ServerError(f"no program 'chromium'; {advice}\n{error}") from error
 
 
 def axe() -> str:
