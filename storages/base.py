@@ -355,14 +355,17 @@ class BaseStorage(StorageMixin, Storage):
         with self._translating(name):
             return self._received_parts(key, kind, state)
 
-    def close_upload(self, name: str, kind: str, state: str, terms: UploadTerms) -> None:
+    def close_upload(
+        self, name: str, kind: str, state: str, terms: UploadTerms, checksums: Mapping[int, str] | None = None
+    ) -> None:
         """Make one object of the parts, replacing none; once that is done, doing it again is silent.
 
-        Raises FileExistsError, PartsMissing (a ValueError), FileNotFoundError where there is no such upload.
+        ``checksums`` are those that parts were signed with, by number: a service may want to be told them again. Raises
+        FileExistsError, PartsMissing (a ValueError), FileNotFoundError where there is no such upload.
         """
         key = self._granted(name, kind, PART_KINDS, terms)
         with self._translating(name):
-            self._close_upload(key, kind, state, terms)
+            self._close_upload(key, kind, state, terms, checksums or {})
 
     def abandon_upload(self, name: str, kind: str, state: str) -> None:
         """Give an upload in parts up, and what has arrived of it; silent where there is none."""
@@ -691,10 +694,11 @@ class BaseStorage(StorageMixin, Storage):
         """Return what has arrived, by number; "not found" raises."""
         raise NotImplementedError
 
-    def _close_upload(self, key: str, kind: str, state: str, terms: UploadTerms) -> None:
+    def _close_upload(self, key: str, kind: str, state: str, terms: UploadTerms, checksums: Mapping[int, str]) -> None:
         """Make the object of exactly the parts of the terms, where there is none; raise PartsMissing otherwise.
 
-        Where the upload is gone but an object of the size is there, it was closed before.
+        Where the upload is gone but an object of the size is there, it was closed before. A part is also missing where
+        its checksum is not the one in ``checksums``.
         """
         raise NotImplementedError
 

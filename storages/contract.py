@@ -85,7 +85,7 @@ class Enforced:
 
     size: str = "finish"  # exact, range: signed; finish: looked at when it is over
     type: str = "finish"  # signed, finish
-    checksum: str = "none"  # of the whole: signed, finish, none
+    checksum: str = "none"  # of the whole: signed, finish, none; parts: of each, where they are opened with checksums
     overwrite: str = "promote"  # denied: a second write is refused; promote: it would hit a copy that is not used
     limits: UploadLimits = UploadLimits()
 

@@ -536,7 +536,7 @@ class AzureStorage(BaseStorage):
         found = ((ours.fullmatch(block.id), block.size) for block in (*committed, *waiting))
         return sorted(Received(int(match[1]), size) for match, size in found if match)
 
-    def _close_upload(self, key: str, kind: str, state: str, terms: UploadTerms) -> None:
+    def _close_upload(self, key: str, kind: str, state: str, terms: UploadTerms, checksums: Mapping[int, str]) -> None:
         committed, waiting = self._blocks(key)
         wanted = {_block_id(state, number): terms.size_of(number) for number in range(1, terms.parts + 1)}
         if committed and {block.id: block.size for block in committed} == wanted:

@@ -462,7 +462,7 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
             size = _arrived(answer) if answer.status_code == 308 else int(answer.json()["size"])
         return [Received(1, size)] if size else []
 
-    def _close_upload(self, key: str, kind: str, state: str, terms: UploadTerms) -> None:
+    def _close_upload(self, key: str, kind: str, state: str, terms: UploadTerms, checksums: Mapping[int, str]) -> None:
         # The service makes the object with the last byte; there was none before.
         try:
             size = self._stat(key).size

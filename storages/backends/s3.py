@@ -29,6 +29,7 @@ from storages.contract import (
     Capabilities,
     Enforced,
     Entry,
+    PartsMissing,
     Received,
     SignedRequest,
     Stat,
@@ -614,10 +615,10 @@ class S3Storage(CompressStorageMixin, BaseStorage):
     def _received_parts(self, key: str, kind: str, state: str) -> list[Received]:
         return s3_uploads.received(self._parts_of(key, state))
 
-    def _close_upload(self, key: str, kind: str, state: str, terms: UploadTerms) -> None:
-        upload_id, checksums = s3_uploads.read_state(state)
+    def _close_upload(self, key: str, kind: str, state: str, terms: UploadTerms, checksums: Mapping[int, str]) -> None:
+        upload_id, has_checksums = s3_uploads.read_state(state)
         try:
-            parts = s3_uploads.completed(self._parts_of(key, state), terms, checksums=checksums)
+            parts = s3_uploads.completed(self._parts_of(key, state), terms, checksums, checksums=has_checksums)
         except exceptions.ClientError as error:
             # It was closed before, by this or another process: nobody else could make that object.
             if meaning_of(error) is not FileNotFoundError or not self._is_there(key, terms.size):
@@ -633,7 +634,12 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         # Others than AWS may know the condition and not look at it here, as Ceph 16.
         if (self.endpoint_url or self._honours_conditions() is False) and self._exists(key):
             raise _taken("CompleteMultipartUpload")
-        self._conditionally(key, WriteOptions(create_only=True), complete)
+        try:
+            self._conditionally(key, WriteOptions(create_only=True), complete)
+        except exceptions.ClientError as error:
+            if has_checksums and code_of(error) in s3_uploads.OTHER_PARTS:
+                raise PartsMissing(s3_uploads.refused(error.response, terms)) from error
+            raise
 
     def _abandon_upload(self, key: str, kind: str, state: str) -> None:
         upload_id, _ = s3_uploads.read_state(state)

@@ -57,6 +57,9 @@ ADDITIONS = (
 
 _PRIVATE = (None, "", "private", "bucket-owner-full-control")
 
+# What completing says of parts that are not as they are said to be: AWS the first, SeaweedFS the second.
+OTHER_PARTS = frozenset({"InvalidPart", "BadDigest"})
+
 # How the state of an upload begins whose parts have checksums.
 _WITH_CHECKSUMS = "sha256 "
 
@@ -77,7 +80,9 @@ def kinds_of(
     signed = "signed" if checksums else "none"
     post, put = (dataclasses.replace(enforced, checksum=signed) for enforced in (_POST, put))
     kinds = {"put": put, "post": post} if put.single_use else {"post": post, "put": put}
-    kinds["multipart"] = _PARTS if is_public else _PARTS_ONCE
+    kinds["multipart"] = dataclasses.replace(
+        _PARTS if is_public else _PARTS_ONCE, checksum="parts" if checksums else "none"
+    )
     if not forms or granted(parameters).keys() - _IN_FORMS:
         del kinds["post"]
     return kinds if puts else {kind: enforced for kind, enforced in kinds.items() if kind == "post"}
@@ -145,16 +150,32 @@ def received(listed: Iterable[Mapping[str, Any]]) -> list[Received]:
     return [Received(part["PartNumber"], part["Size"]) for part in listed]
 
 
-def completed(listed: Iterable[Mapping[str, Any]], terms: UploadTerms, *, checksums: bool) -> list[dict[str, Any]]:
-    """Return the parts as they are to be completed; raise PartsMissing unless each is there in its size."""
-    found = {part["PartNumber"]: part for part in listed}
+def completed(
+    listed: Iterable[Mapping[str, Any]], terms: UploadTerms, signed: Mapping[int, str], *, checksums: bool
+) -> list[dict[str, Any]]:
+    """Return the parts as they are to be completed; raise PartsMissing unless each is there, as it was signed.
+
+    With ``checksums``, S3 wants to hear those of the parts again: what it lists, or what was ``signed`` where it lists
+    none, as SeaweedFS.
+    """
+    found = {}
+    for part in listed:
+        number = part["PartNumber"]
+        entry = {"PartNumber": number, "ETag": part["ETag"]}
+        is_good = part["Size"] == terms.size_of(number)
+        if checksums:
+            known = part.get("ChecksumSHA256") or signed.get(number)
+            entry["ChecksumSHA256"] = known
+            is_good = is_good and known is not None and signed.get(number, known) == known
+        if is_good:
+            found[number] = entry
     wanted = range(1, terms.parts + 1)
-    missing = [number for number in wanted if number not in found or found[number]["Size"] != terms.size_of(number)]
-    if missing:
+    if missing := [number for number in wanted if number not in found]:
         raise PartsMissing(missing)
-    if checksums and "ChecksumSHA256" not in found[1]:
-        raise NotImplementedError("This service does not list the checksums of parts, which it wants to be told again")
-    return [
-        {name: found[number][name] for name in ("PartNumber", "ETag", "ChecksumSHA256") if name in found[number]}
-        for number in wanted
-    ]
+    return [found[number] for number in wanted]
+
+
+def refused(answer: Mapping[str, Any], terms: UploadTerms) -> list[int]:
+    """Return the parts that are not as they are said to be: all, where the service does not say which."""
+    told = str(answer["Error"].get("PartNumber", ""))
+    return [int(told)] if told.isdecimal() else list(range(1, terms.parts + 1))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PROMISES: dict[str, Callable[[Enforced], bool]] = {
     "size": lambda enforced: enforced.size in ("exact", "range"),
     "type": lambda enforced: enforced.type == "signed",
-    "checksum": lambda enforced: enforced.checksum == "signed",
+    "checksum": lambda enforced: enforced.checksum in ("signed", "parts"),
     "overwrite": lambda enforced: enforced.overwrite == "denied",
 }
 

@@ -14,7 +14,7 @@ from typing import Any
 from storages import sniffing
 from storages.contract import ObjectChanged, PartsMissing, Received, Stat
 from storages.terms import PART_KINDS
-from storages.uploads import kinds, scanning, sealing
+from storages.uploads import kinds, part_checksums, scanning, sealing
 from storages.uploads.errors import UploadError
 from storages.uploads.models import State, Upload
 
@@ -38,6 +38,7 @@ def settle(upload: Upload, field: Any) -> dict[str, Any] | None:
         _close(upload, storage)
         stat = _promoted(upload, storage)
         _step(upload, State.UPLOADED, (State.BEGUN,), pin=stat.etag or "")
+        part_checksums.forget(upload)
     else:
         stat = _stat(upload, storage)
     with _object(upload, storage) as file:
@@ -73,9 +74,10 @@ def _close(upload: Upload, storage: Any) -> None:
     try:
         compare(upload, kinds.received(upload, storage))
         with kinds.storage_errors(upload, FileNotFoundError, FileExistsError, PartsMissing):
-            terms = kinds.terms_of(upload, storage)
-            storage.close_upload(upload.target, upload.kind, sealing.unseal(upload.kind, upload.secret), terms)
+            terms, state = kinds.terms_of(upload, storage), sealing.unseal(upload.kind, upload.secret)
+            storage.close_upload(upload.target, upload.kind, state, terms, part_checksums.of(upload))
     except PartsMissing as error:
+        part_checksums.forget(upload, error.numbers)
         raise UploadError("parts_missing", "Not all parts have arrived; send the rest.") from error
     except (FileNotFoundError, FileExistsError):
         # An earlier finish closed it, and its answer was lost; the name is random, so that the object is this one.

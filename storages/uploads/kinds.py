@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import logging
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import storages
@@ -16,7 +17,7 @@ from django.utils import timezone
 
 from storages.contract import Enforced, Received, SignedRequest, UploadTerms
 from storages.terms import PART_KINDS, SINGLE_KINDS
-from storages.uploads import registry, sealing, settings, tokens
+from storages.uploads import part_checksums, registry, sealing, settings, tokens
 from storages.uploads.errors import UploadError
 from storages.uploads.models import Upload
 from storages.uploads.schema import Begin
@@ -28,9 +29,19 @@ OURS = Enforced(size="exact", type="finish", checksum="finish", overwrite="denie
 MIB = 2**20
 BATCH, CONCURRENCY = 16, 4  # parts that a client asks for and sends at a time
 ONE_BY_ONE = frozenset({"resumable", TUS})  # kinds whose bytes come in their order
+LARGEST_SUMMED = 256 * MIB  # bytes of a part; browsers sum up only what is in memory
 DOWN = 5  # seconds after which a client tries a storage again that could not be reached
 
 logger = logging.getLogger("storages.uploads")
+
+
+class Choice(NamedTuple):
+    """A kind of upload, as one client has it."""
+
+    kind: str
+    enforced: Enforced
+    part_size: int  # bytes
+    part_checksums: bool
 
 
 def offered(storage: Any) -> dict[str, Enforced]:
@@ -41,8 +52,8 @@ def offered(storage: Any) -> dict[str, Enforced]:
     return {**kinds, TUS: OURS}
 
 
-def choose(field: Any, said: Begin) -> tuple[str, Enforced, int]:
-    """Return the first kind that the storage offers, the field permits and the client accepts, and its part size.
+def choose(field: Any, said: Begin) -> Choice:
+    """Return the first kind that the storage offers, the field permits and the client accepts.
 
     Those in parts come first for a large file, last for a small one. Raises UploadError kind_not_supported.
     """
@@ -50,9 +61,20 @@ def choose(field: Any, said: Begin) -> tuple[str, Enforced, int]:
     kinds = offered(field.storage).items()
     for kind, enforced in sorted(kinds, key=lambda one: (one[0] in SINGLE_KINDS) == is_large):
         part_size = 0 if kind in SINGLE_KINDS else part_size_for(said.size, enforced)
-        if kind in said.accepts and part_size is not None and _fits(enforced, said.size) and field.keeps(enforced):
-            return kind, enforced, part_size
+        if kind not in said.accepts or part_size is None or not _fits(enforced, said.size):
+            continue
+        choice = _choice(said, kind, enforced, part_size)
+        if field.keeps(choice.enforced):
+            return choice
     raise UploadError("kind_not_supported", "The storage takes no upload that this client can send.", field="accepts")
+
+
+def _choice(said: Begin, kind: str, enforced: Enforced, part_size: int) -> Choice:
+    """Return what a kind is to a client, which gives checksums of parts or does not."""
+    if enforced.checksum != "parts":
+        return Choice(kind, enforced, part_size, False)
+    gives = said.part_checksums and part_size <= LARGEST_SUMMED
+    return Choice(kind, dataclasses.replace(enforced, checksum="signed" if gives else "none"), part_size, gives)
 
 
 def part_size_for(size: int, enforced: Enforced) -> int | None:
@@ -110,7 +132,8 @@ def terms_of(upload: Upload, storage: Any, origin: str = "") -> UploadTerms:
     left = (upload.expires - timezone.now()).total_seconds()
     most = [settings.get("UPLOADS_LINK_EXPIRE"), getattr(storage, "longest_expire", None) or 2**31, int(left)]
     part_size = 0 if upload.kind in SINGLE_KINDS else upload.part_size
-    return UploadTerms(upload.size, upload.content_type, max(1, min(most)), part_size, upload.checksum, origin)
+    checksums = (upload.checksum, origin, upload.part_checksums)
+    return UploadTerms(upload.size, upload.content_type, max(1, min(most)), part_size, *checksums)
 
 
 def open_upload(request: HttpRequest, upload: Upload, storage: Any) -> dict[str, Any]:
@@ -132,13 +155,27 @@ def described(upload: Upload) -> dict[str, Any]:
     if upload.kind in SINGLE_KINDS:
         return {}
     alone = upload.kind in ONE_BY_ONE
-    parts = {"size": upload.part_size, "count": upload.part_count}
+    parts: dict[str, Any] = {"size": upload.part_size, "count": upload.part_count}
     parts |= {"concurrency": 1 if alone else CONCURRENCY, "batch": 1 if alone else BATCH}
+    if upload.part_checksums:
+        parts["checksums"] = True
     if upload.kind != TUS:
         return {"parts": parts}
     from storages.uploads import tus
 
     return {"request": as_json(tus.request_of(upload, tokens.upload_token(upload))), "parts": parts}
+
+
+def check_part_checksums(upload: Upload, numbers: Iterable[int], checksums: Mapping[int, str]) -> None:
+    """Have a checksum of every part that is to be signed, where that was agreed on.
+
+    Raises UploadError bad_request, checksum_mismatch, state_conflict.
+    """
+    if not upload.part_checksums:
+        return
+    if missing := [number for number in numbers if number not in checksums]:
+        raise UploadError("bad_request", f"Part {missing[0]} has no checksum.", field="checksums")
+    part_checksums.keep(upload, checksums)
 
 
 def sign_part(upload: Upload, storage: Any, number: int, checksum: str, origin: str) -> dict[str, Any]:
@@ -161,10 +198,19 @@ def received(upload: Upload, storage: Any) -> list[Received]:
         return [Received(1, spool.offset(upload))]
     with storage_errors(upload, FileNotFoundError):
         if upload.kind in PART_KINDS:
-            return storage.received_parts(upload.target, upload.kind, sealing.unseal(upload.kind, upload.secret))
+            state = sealing.unseal(upload.kind, upload.secret)
+            return _as_signed(upload, storage.received_parts(upload.target, upload.kind, state))
         with contextlib.suppress(FileNotFoundError):
             return [Received(1, storage.stat(upload.target).size)]
     return []
+
+
+def _as_signed(upload: Upload, parts: list[Received]) -> list[Received]:
+    """Leave out parts that are to come again, because the service has them otherwise than they were signed."""
+    if not upload.part_checksums:
+        return parts
+    signed = part_checksums.of(upload)
+    return [part for part in parts if part.number in signed]
 
 
 def discard(upload: Upload) -> None:

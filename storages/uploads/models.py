@@ -64,6 +64,7 @@ class Upload(models.Model):
     part_size = models.PositiveBigIntegerField(_("part size"), default=0)  # bytes
     content_type = models.CharField(_("content type"), max_length=255)
     checksum = models.CharField(_("checksum"), max_length=64, blank=True)  # SHA-256, base64
+    part_checksums = models.BooleanField(default=False, editable=False)  # whether every part is signed with its own
     secret = models.TextField(_("state at the service"), blank=True)  # encrypted: it opens the upload
     pin = models.CharField(_("version"), max_length=255, blank=True)  # etag when it was checked
     offset = models.PositiveBigIntegerField(_("offset"), default=0)  # bytes received by ourselves
@@ -121,3 +122,19 @@ class Upload(models.Model):
     def end_turn(self) -> None:
         """Let the next request have the row; a turn that ran out, and which another has by now, does not end here."""
         type(self)._base_manager.filter(pk=self.pk, busy=self._turn).update(busy=None)
+
+
+class PartChecksum(models.Model):
+    """What a part of an upload was signed with; the service compares, and may want to be told again at the end."""
+
+    # The constraint has the index.
+    upload = models.ForeignKey(Upload, models.CASCADE, related_name="+", db_index=False)
+    number = models.PositiveIntegerField()  # from 1
+    checksum = models.CharField(max_length=44)  # SHA-256, base64
+
+    class Meta:
+        app_label = "storages_uploads"
+        constraints = (models.UniqueConstraint(fields=("upload", "number"), name="storages_uploads_one_checksum"),)
+
+    def __str__(self) -> str:
+        return f"{self.upload_id}: {self.number}"

@@ -66,8 +66,10 @@ def begin(request: HttpRequest, data: object) -> dict[str, Any]:
     _check_type(field, said)
     if field.checksum and not said.checksum:
         raise UploadError("bad_request", "A checksum is required.", field="checksum")
-    kind, enforced, part_size = kinds.choose(field, said)
-    upload = _row(_audience(request), slot, field, said, kind, enforced, part_size)
+    choice = kinds.choose(field, said)
+    if "checksum" in field.enforce and not (said.checksum or choice.part_checksums):
+        raise UploadError("bad_request", "A checksum is required.", field="checksum")
+    upload = _row(_audience(request), slot, field, said, choice)
     upload.save(force_insert=True)
     try:
         limits.check_room(request, field, _audience(request), slot.number, slot.files)
@@ -77,7 +79,7 @@ def begin(request: HttpRequest, data: object) -> dict[str, Any]:
         upload.delete()
         raise
     signals.upload_begun.send(Upload, upload=upload, request=request)
-    return _begun(upload, field, enforced, how)
+    return _begun(upload, field, choice.enforced, how)
 
 
 def parts(request: HttpRequest, data: object) -> dict[str, Any]:
@@ -89,6 +91,7 @@ def parts(request: HttpRequest, data: object) -> dict[str, Any]:
     if any(number > upload.part_count for number in said.numbers):
         raise UploadError("bad_request", f"The parts have numbers up to {upload.part_count}.", field="numbers")
     storage, origin = kinds.storage_of(upload), kinds.origin_of(request)
+    kinds.check_part_checksums(upload, said.numbers, said.checksums)
     signed = [kinds.sign_part(upload, storage, n, said.checksums.get(n, ""), origin) for n in said.numbers]
     return {"parts": signed}
 
@@ -208,21 +211,20 @@ def _row(
     slot: tokens.Slot,
     field: Any,
     said: schema.Begin,
-    kind: str,
-    enforced: Enforced,
-    part_size: int,
+    choice: kinds.Choice,
 ) -> Upload:
     return Upload(
         user_id=owner.user or None,
         session=owner.session,
         slot=slot.number,
         field=registry.label_of(field),
-        kind=kind,
-        staging=naming.staging_name() if enforced.overwrite == "promote" else "",
+        kind=choice.kind,
+        staging=naming.staging_name() if choice.enforced.overwrite == "promote" else "",
         name=naming.final_name(field, said.filename),
         filename=said.filename,
         size=said.size,
-        part_size=part_size,
+        part_size=choice.part_size,
+        part_checksums=choice.part_checksums,
         content_type=said.content_type,
         checksum=said.checksum,
         expires=timezone.now() + datetime.timedelta(seconds=settings.get("UPLOADS_EXPIRE")),
@@ -231,7 +233,7 @@ def _row(
 
 def _begun(upload: Upload, field: Any, enforced: Enforced, how: dict[str, Any]) -> dict[str, Any]:
     checksum = "none"
-    if upload.checksum and enforced.checksum == "signed":
+    if enforced.checksum == "signed" and (upload.checksum or upload.part_checksums):
         checksum = "signed"
     elif kinds.checks_checksum(field, upload, enforced):
         checksum = "finish"

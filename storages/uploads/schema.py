@@ -27,6 +27,7 @@ class Begin(NamedTuple):
     content_type: str  # by its one name, without parameters
     checksum: str  # SHA-256 in base64, or nothing
     accepts: tuple[str, ...]
+    part_checksums: bool  # whether the client can give one with every part
 
 
 class Parts(NamedTuple):
@@ -37,7 +38,7 @@ class Parts(NamedTuple):
 
 def begin(data: object) -> Begin:
     """Read what begin is told. Raises UploadError bad_request, bad_filename, slot_invalid."""
-    said = _object(data, "slot filename size content_type checksum accepts")
+    said = _object(data, "slot filename size content_type checksum accepts part_checksums")
     if not said.get("slot"):
         raise UploadError("slot_invalid", "There is no slot token.", field="slot")
     filename = naming.original(_text(said, "filename", longest=4096))
@@ -48,6 +49,7 @@ def begin(data: object) -> Begin:
         content_type=_type(said, filename),
         checksum=_checksum(said.get("checksum")),
         accepts=_accepts(said.get("accepts")),
+        part_checksums=_truth(said, "part_checksums"),
     )
 
 
@@ -88,6 +90,13 @@ def _text(said: dict[str, Any], key: str, longest: int = 4096) -> str:
     value = said.get(key)
     if not isinstance(value, str) or not 0 < len(value) <= longest:
         raise _bad(key, f"{key} is a text of up to {longest} characters.")
+    return value
+
+
+def _truth(said: dict[str, Any], key: str) -> bool:
+    value = said.get(key, False)
+    if not isinstance(value, bool):
+        raise _bad(key, f"{key} is true or false.")
     return value
 
 

@@ -131,7 +131,7 @@ def _sweep_uploads(report: Report, storage: Any, uploads: list[Upload]) -> bool:
         if upload.pk not in kept:
             spool.discard(upload)
     over = Upload._base_manager.filter(pk__in=[one.pk for one in uploads if one.pk not in kept], state__in=OVER)
-    report.rows += over.delete()[0]
+    report.rows += over.delete()[1].get(Upload._meta.label, 0)  # not counting those of their parts
     return True
 
 

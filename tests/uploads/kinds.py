@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
+import hashlib
 import itertools
 import json
 import secrets
@@ -65,7 +67,7 @@ class KindStorage(MemoryStorage):
     def _open_upload(self, key: str, kind: str, terms: UploadTerms) -> str:
         self._called("open_upload")
         state = f"id-{secrets.token_hex(8)}"
-        self.opened[state] = {"key": key, "parts": {}, "type": terms.content_type}
+        self.opened[state] = {"key": key, "parts": {}, "type": terms.content_type, "sums": terms.part_checksums}
         return state
 
     def _presign_part(
@@ -73,14 +75,14 @@ class KindStorage(MemoryStorage):
     ) -> SignedRequest:
         self._called("presign_part")
         size = terms.size if kind == "resumable" else terms.size_of(number)
-        return _signed(kind, key, terms, size, id=state, number=number)
+        return _signed(kind, key, terms, size, id=state, number=number, checksum=checksum)
 
     def _received_parts(self, key: str, kind: str, state: str) -> list[Received]:
         self._called("received_parts")
         parts = self._upload(key, state)["parts"]
         return [Received(number, len(parts[number])) for number in sorted(parts)]
 
-    def _close_upload(self, key: str, kind: str, state: str, terms: UploadTerms) -> None:
+    def _close_upload(self, key: str, kind: str, state: str, terms: UploadTerms, checksums: Mapping[int, str]) -> None:
         self._called("close_upload")
         if state not in self.opened and key in self.client and self.client[key][1].size == terms.size:
             return
@@ -88,6 +90,8 @@ class KindStorage(MemoryStorage):
         sizes = {number: len(part) for number, part in upload["parts"].items()}
         expected = {1: terms.size} if kind == "resumable" else {n: terms.size_of(n) for n in range(1, terms.parts + 1)}
         if wrong := [number for number in expected if sizes.get(number) != expected[number]]:
+            raise PartsMissing(wrong)
+        if upload["sums"] and (wrong := [n for n in expected if checksums.get(n) != _sha256(upload["parts"][n])]):
             raise PartsMissing(wrong)
         if key in self.client and KINDS[kind].overwrite == "denied":
             raise FileExistsError(key)
@@ -150,6 +154,8 @@ class KindStorage(MemoryStorage):
             return
         if enforced.size != "finish" and len(body) != grant["size"]:
             raise Refused(400, "size")
+        if grant.get("checksum") and grant["checksum"] != _sha256(body):
+            raise Refused(400, "checksum")
         if grant["kind"] in PART_KINDS:
             if grant["id"] not in self.opened:
                 raise Refused(404, "no such upload")
@@ -170,6 +176,10 @@ class KindStorage(MemoryStorage):
 
 
 _numbers = itertools.count(1)
+
+
+def _sha256(body: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(body).digest()).decode()
 
 
 def _signed(kind: str, key: str, terms: UploadTerms, size: int, **more: Any) -> SignedRequest:

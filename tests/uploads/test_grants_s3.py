@@ -12,9 +12,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from botocore.exceptions import ClientError
 from django.core.exceptions import ImproperlyConfigured
 
-from storages.backends import sigv4
+from storages.backends import s3_uploads, sigv4
 from storages.backends.s3 import S3Storage
 from storages.contract import Enforced, PartsMissing, UploadTerms
 from storages.testing.harness import outcome
@@ -172,9 +173,71 @@ def test_part_with_a_checksum_is_compared(bucket, storage):
         grant = storage.presign_part("a.mp4", "multipart", state, number, terms, sha256(piece))
         assert sending(grant, piece).but(body=piece[:-1] + b"?").send().refused
         assert sending(grant, piece).send().status == 200
-    # SeaweedFS wants to be told what it does not tell; AWS lists the checksums.
-    with pytest.raises(NotImplementedError, match="checksums of parts"):
-        storage.close_upload("a.mp4", "multipart", state, terms)
+    right = {number: sha256(piece) for number, piece in PIECES.items()}
+    # SeaweedFS does not tell them, and does not say which is wrong.
+    for told, numbers in [(None, [1, 2]), ({1: right[1]}, [2]), ({**right, 2: right[1]}, [1, 2])]:
+        with pytest.raises(PartsMissing) as caught:
+            storage.close_upload("a.mp4", "multipart", state, terms, told)
+        assert caught.value.numbers == numbers
+        assert bucket.objects() == {}
+    storage.close_upload("a.mp4", "multipart", state, terms, right)
+    assert bucket.get("site/a.mp4") == LONG
+    storage.close_upload("a.mp4", "multipart", state, terms, right)
+
+
+@pytest.mark.threat("T-35")
+@pytest.mark.parametrize(
+    ("listed", "told", "missing"),
+    [
+        ({1: "a", 2: "b"}, {}, []),
+        ({1: "a", 2: "b"}, {1: "a", 2: "b"}, []),
+        ({}, {1: "a", 2: "b"}, []),
+        ({1: "a", 2: "b"}, {1: "a", 2: "x"}, [2]),
+        ({1: "a"}, {}, [2]),
+        ({}, {}, [1, 2]),
+    ],
+)
+def test_checksum_of_a_part_is_what_the_service_lists_and_nothing_else_than_was_signed(listed, told, missing):
+    sums = {number: {"ChecksumSHA256": listed[number]} if number in listed else {} for number in PIECES}
+    parts = [{"PartNumber": n, "Size": len(PIECES[n]), "ETag": f"e{n}", **sums[n]} for n in (2, 1)]
+    if missing:
+        with pytest.raises(PartsMissing) as caught:
+            s3_uploads.completed(parts, LONG_TERMS, told, checksums=True)
+        assert caught.value.numbers == missing
+    else:
+        assert s3_uploads.completed(parts, LONG_TERMS, told, checksums=True) == [
+            {"PartNumber": 1, "ETag": "e1", "ChecksumSHA256": "a"},
+            {"PartNumber": 2, "ETag": "e2", "ChecksumSHA256": "b"},
+        ]
+    assert [set(part) for part in s3_uploads.completed(parts, LONG_TERMS, told, checksums=False)] == [
+        {"PartNumber", "ETag"}
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "numbers"),
+    [
+        ("InvalidPart", {"PartNumber": "2"}, [2]),
+        ("InvalidPart", {"PartNumber": ""}, [1, 2]),
+        ("BadDigest", {}, [1, 2]),
+    ],
+)
+def test_part_that_the_service_refuses_at_the_end_is_to_be_sent_again(monkeypatch, code, said, numbers):
+    storage = offline()
+    state = s3_uploads.state_of("id", checksums=True)
+    listed = [{"PartNumber": n, "Size": len(piece), "ETag": "e", "ChecksumSHA256": "a"} for n, piece in PIECES.items()]
+    monkeypatch.setattr(S3Storage, "_parts_of", lambda self, key, state: listed)
+    error = ClientError({"Error": {"Code": code, **said}}, "CompleteMultipartUpload")
+    monkeypatch.setattr(S3Storage, "_conditionally", lambda *arguments: raising(error))
+    with pytest.raises(PartsMissing) as caught:
+        storage.close_upload("a.mp4", "multipart", state, LONG_TERMS)
+    assert caught.value.numbers == numbers
+    with pytest.raises(ClientError):  # without checksums it is no part that came wrong
+        storage.close_upload("a.mp4", "multipart", "id", LONG_TERMS)
+
+
+def raising(error):
+    raise error
 
 
 # Tampering
@@ -621,6 +684,14 @@ def test_part_has_number_upload_and_size_in_the_signature(storage):
     assert {"content-length", "host"} <= set(signed_headers(grant.url))
 
 
+@pytest.mark.threat("T-35")
+def test_part_has_its_checksum_in_the_signature():
+    state = s3_uploads.state_of("id", checksums=True)
+    grant = offline().presign_part("a.mp4", "multipart", state, 2, LONG_TERMS, sha256(PIECES[2]))
+    assert signed_headers(grant.url) == ["content-length", "host", "x-amz-checksum-sha256"]
+    assert grant.headers == {"x-amz-checksum-sha256": sha256(PIECES[2])}
+
+
 @pytest.mark.threat("T-23")
 @pytest.mark.threat("T-25")
 @pytest.mark.threat("T-27")
@@ -793,6 +864,8 @@ def test_kinds_depend_on_what_the_service_is_known_to_keep(options, kinds):
 def test_checksum_is_promised_where_it_is_verified(options, checksum):
     kinds = offline(**options).upload_kinds
     assert {kinds[kind].checksum for kind in kinds if kind != "multipart"} == {checksum}
+    if "multipart" in kinds:
+        assert kinds["multipart"].checksum == {"signed": "parts", "none": "none"}[checksum]
     terms = dataclasses.replace(TERMS, checksum=sha256(BODY))
     fields = offline(**options).presign_upload("a.png", "post", terms).fields
     assert ("x-amz-checksum-sha256" in fields) == (checksum == "signed")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from django.test import RequestFactory
 
+from storages.backends.s3 import S3Storage
 from storages.contract import SignedRequest
 from storages.uploads import claims
-from storages.uploads.models import State
+from storages.uploads.models import PartChecksum, State
 from tests.buckets import WiredBucket
-from tests.uploads.browsing import Answer, sending
+from tests.uploads import browsing
+from tests.uploads.browsing import Answer, Sending, sending
 from tests.uploads.conftest import code_of, row_of, sha256
 from tests.uploads.models import Clip
 
@@ -138,6 +140,126 @@ def test_bytes_that_changed_on_their_way_are_found(browser, bucket, kind, monkey
     browser.ok("abort", {"upload": begun["upload"]})
     assert not bucket.objects()
     assert browser.ok("status", {"upload": begun["upload"]})["state"] in ("aborted", "rejected")
+
+
+# Checksums of parts
+
+TWO = bytes(5 * MIB) + b"\1" * (5 * MIB)
+SUMMED = "x-amz-checksum-sha256"
+
+
+@pytest.fixture
+def comparing(bucket, monkeypatch):
+    """The bucket of a server that is said to compare checksums."""
+    options = {"create_only": True, "unsigned_headers": "refused", "checksums": "when_supported"}
+    monkeypatch.setattr(FILE, "storage", bucket.storage(location="site", **options))
+    return bucket
+
+
+def begun_with_checksums(browser, body=TWO, **said):
+    told = {"accepts": ["multipart"], "content_type": "application/octet-stream", "filename": "a.bin", **said}
+    return browser.begun(body, part_checksums=True, **told)
+
+
+def summed(browser, begun, body=TWO, numbers=(1, 2)) -> list[Sending]:
+    """Return the requests that send some parts, each with its checksum."""
+    pieces = {number: body[(number - 1) * 5 * MIB : number * 5 * MIB] for number in numbers}
+    sums = {str(number): browsing.sha256(piece) for number, piece in pieces.items()}
+    said = {"upload": begun["upload"], "numbers": list(numbers), "checksums": sums}
+    parts = browser.ok("parts", said)["parts"]
+    return [
+        sending(SignedRequest(part["method"], part["url"], part["headers"]), pieces[part["number"]]) for part in parts
+    ]
+
+
+@pytest.mark.threat("T-35")
+@pytest.mark.parametrize("body", [TWO, LONG], ids=["even", "odd"])
+def test_every_part_is_signed_with_its_checksum_and_the_file_ends_whole(browser, comparing, body):
+    begun = begun_with_checksums(browser, body)
+    assert (begun["parts"]["checksums"], begun["enforced"]["checksum"]) == (True, "signed")
+    for part in summed(browser, begun, body):
+        assert part.headers == {SUMMED: browsing.sha256(part.body)}
+        assert SUMMED in part.parameter("X-Amz-SignedHeaders").split(";")
+        assert part.send().status == 200
+    row = row_of(browser.ok("finish", {"upload": begun["upload"]}))
+    assert comparing.get(f"site/{row.name}") == body
+    assert comparing.uploads() == []
+
+
+@pytest.mark.threat("T-35")
+@pytest.mark.parametrize(
+    "change",
+    {
+        "a byte flipped": lambda part, other: part.but(body=part.body[:-1] + b"?"),
+        "a byte flipped, and the checksum with it": lambda part, other: part.but(
+            body=part.body[:-1] + b"?", headers={SUMMED: browsing.sha256(part.body[:-1] + b"?")}
+        ),
+        "a byte flipped, and no checksum": lambda part, other: part.but(
+            body=part.body[:-1] + b"?", headers={SUMMED: None}
+        ),
+        "the other part": lambda part, other: part.but(body=other.body),
+        "the other part with its checksum": lambda part, other: part.but(body=other.body, headers=other.headers),
+    }.items(),
+    ids=lambda one: one[0],
+)
+def test_part_that_is_not_what_was_summed_is_refused_and_not_kept(browser, comparing, change):
+    begun = begun_with_checksums(browser)
+    first, second = summed(browser, begun)
+    assert change[1](first, second).send().refused
+    assert change[1](second, first).send().refused
+    assert browser.ok("status", {"upload": begun["upload"]})["received"] == []
+    assert code_of(browser.call("finish", {"upload": begun["upload"]})) == (422, "parts_missing")
+    assert {first.send().status, second.send().status} == {200}  # and what was granted still holds
+    row = row_of(browser.ok("finish", {"upload": begun["upload"]}))
+    assert comparing.get(f"site/{row.name}") == TWO
+
+
+@pytest.mark.threat("T-35")
+def test_upload_with_checksums_goes_on_after_a_reload(browser, comparing):
+    begun = begun_with_checksums(browser)
+    summed(browser, begun)[1].send()
+    status = browser.ok("status", {"upload": begun["upload"]})
+    assert (status["parts"], status["received"]) == (begun["parts"], [{"number": 2, "size": 5 * MIB}])
+    assert summed(browser, begun, numbers=[1])[0].send().status == 200
+    row = row_of(browser.ok("finish", {"upload": begun["upload"]}))
+    assert comparing.get(f"site/{row.name}") == TWO
+
+
+@pytest.mark.threat("T-35")
+def test_part_that_the_server_has_otherwise_than_it_was_signed_is_sent_again(browser, comparing):
+    begun = begun_with_checksums(browser)
+    for part in summed(browser, begun):
+        part.send()
+    PartChecksum.objects.filter(number=2).update(checksum=browsing.sha256(b"what was never sent"))
+    assert code_of(browser.call("finish", {"upload": begun["upload"]})) == (422, "parts_missing")
+    assert comparing.objects() == {}
+    assert browser.ok("status", {"upload": begun["upload"]})["received"] == []  # the server does not say which
+    assert [part.send().status for part in summed(browser, begun)] == [200, 200]
+    row = row_of(browser.ok("finish", {"upload": begun["upload"]}))
+    assert comparing.get(f"site/{row.name}") == TWO
+
+
+@pytest.mark.threat("T-35")
+def test_server_that_lists_checksums_is_believed_where_they_are_what_was_signed(browser, comparing, monkeypatch):
+    begun = begun_with_checksums(browser)
+    listed = dict(enumerate(summed(browser, begun), 1))
+    for part in listed.values():
+        part.send()
+    listed[2] = listed[1]  # as if the one had come in the place of the other
+    parts_of = S3Storage._parts_of
+
+    def as_aws(storage, key, state):
+        for part in parts_of(storage, key, state):
+            yield {**part, "ChecksumSHA256": browsing.sha256(listed[part["PartNumber"]].body)}
+
+    monkeypatch.setattr(S3Storage, "_parts_of", as_aws)
+    assert code_of(browser.call("finish", {"upload": begun["upload"]})) == (422, "parts_missing")
+    status = browser.ok("status", {"upload": begun["upload"]})
+    assert [part["number"] for part in status["received"]] == [1]
+    (listed[2],) = summed(browser, begun, numbers=[2])
+    assert listed[2].send().status == 200
+    row = row_of(browser.ok("finish", {"upload": begun["upload"]}))
+    assert comparing.get(f"site/{row.name}") == TWO
 
 
 def test_upload_goes_on_after_a_reload_with_what_is_missing(browser, bucket):

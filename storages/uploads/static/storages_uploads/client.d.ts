@@ -28,8 +28,8 @@ export interface Begun {
   kind: Kind;
   /** ISO 8601. */
   expires: string;
-  /** Of kinds that take parts. Sizes in bytes. */
-  parts?: { size: number; count: number; concurrency: number; batch: number };
+  /** Of kinds that take parts. Sizes in bytes. `checksums`: the storage compares the SHA-256 of every part. */
+  parts?: { size: number; count: number; concurrency: number; batch: number; checksums?: boolean };
   enforced?: Enforced;
   limits?: { min_size: number; max_size: number | null; types: string[] };
   /** Of an upload that is gone on with. */

@@ -76,8 +76,9 @@ class Session {
       try {
         return await this.finished();
       } catch (error) {
-        if (!GONE.has(error.code)) throw error;
-        forget(this.key);
+        if (isOfAnother(error)) this.giveUp();
+        else if (GONE.has(error.code)) forget(this.key);
+        else throw error;
         this.restarts();
       }
     }
@@ -109,6 +110,7 @@ class Session {
       accepts: this.options.accepts ?? KINDS,
     };
     if (this.options.checksum) question.checksum = await this.checksum();
+    if (globalThis.crypto?.subtle) question.part_checksums = true;
     let answer;
     try {
       answer = await this.asks("begin", question);
@@ -138,8 +140,7 @@ class Session {
       throw new UploadError("checksum_unavailable", "A checksum can only be computed on a page that came by HTTPS.");
     }
     this.tells("checksum");
-    const digest = await crypto.subtle.digest("SHA-256", await this.file.arrayBuffer());
-    return { algorithm: "sha256", value: btoa(String.fromCharCode(...new Uint8Array(digest))) };
+    return { algorithm: "sha256", value: await sha256(this.file) };
   }
 
   takes({ kind, request, parts }) {
@@ -262,11 +263,7 @@ class Session {
 
   // A file that was changed or removed since it was chosen looks like a broken network.
   async readable() {
-    try {
-      await this.file.slice(0, 1).arrayBuffer();
-    } catch {
-      throw new UploadError("file_unreadable", "The file cannot be read any more; choose it again.");
-    }
+    await bytesOf(this.file.slice(0, 1));
   }
 
   leave() {
@@ -288,6 +285,24 @@ class Session {
 // Tell the server that an upload is not wanted any more. Survives the page that calls it, and never fails.
 export async function abort(token, options) {
   await new Api(options).call("abort", { upload: token }, { keepalive: true }).catch(() => {});
+}
+
+// The file that is gone on with is not the one that was begun.
+function isOfAnother({ code, field }) {
+  return code === "checksum_mismatch" && field === "checksums";
+}
+
+async function sha256(blob) {
+  const digest = await crypto.subtle.digest("SHA-256", await bytesOf(blob));
+  return btoa(String.fromCharCode(...new Uint8Array(digest)));
+}
+
+async function bytesOf(blob) {
+  try {
+    return await blob.arrayBuffer();
+  } catch {
+    throw new UploadError("file_unreadable", "The file cannot be read any more; choose it again.");
+  }
 }
 
 // One file in one request
@@ -403,12 +418,25 @@ class Links {
   }
 
   async asked(number) {
-    const batch = Math.max(1, this.session.parts.batch ?? 16);
+    const { batch = 16, concurrency = 3, checksums } = this.session.parts;
+    const most = Math.max(1, checksums ? Math.min(batch, concurrency) : batch); // each is read before the first is sent
     const next = [...this.wanted, ...this.queue].filter((other) => other !== number && !this.fresh(other));
-    const question = { upload: this.session.token, numbers: [number, ...next.slice(0, batch - 1)] };
+    const numbers = [number, ...next.slice(0, most - 1)];
+    const question = { upload: this.session.token, numbers };
+    if (checksums) question.checksums = await this.sums(numbers);
     const { body, served } = await this.session.asks("parts", question);
     for (const part of body.parts) this.known.set(part.number, { ...part, until: until(part.expires, served) });
     return this.known.get(number);
+  }
+
+  // One after the other, so that one part is in memory; anew each time, so that a change of the file is found.
+  async sums(numbers) {
+    const sums = {};
+    for (const number of numbers) {
+      this.session.signal.throwIfAborted();
+      sums[number] = await sha256(partOf(this.session, number));
+    }
+    return sums;
   }
 }
 
@@ -646,12 +674,7 @@ async function online(signal) {
 async function fingerprint(file, scope) {
   const ends = new Blob([file.slice(0, SAMPLE), file.slice(-SAMPLE)]);
   const known = new TextEncoder().encode([scope, file.name, file.size, file.type, file.lastModified].join("\n"));
-  let sample;
-  try {
-    sample = new Uint8Array(await ends.arrayBuffer());
-  } catch {
-    throw new UploadError("file_unreadable", "The file cannot be read; choose it again.");
-  }
+  const sample = new Uint8Array(await bytesOf(ends));
   return hash([known, sample], 0x811c9dc5) + hash([known, sample], 0x01234567);
 }
 
