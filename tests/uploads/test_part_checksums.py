@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.utils import timezone
 
 from storages.uploads import kinds as choosing
-from storages.uploads.models import PartChecksum, Upload
+from storages.uploads.models import PartChecksum, State, Upload
+from storages.uploads.sweep import sweep
 from tests.uploads import browsing
 from tests.uploads.conftest import ALL, Browser, code_of, row_of, sha256
 from tests.uploads.kinds import KINDS, Refused, with_kinds
@@ -199,7 +202,9 @@ def test_checksums_go_with_their_upload(browser, comparing):
     begun = browser.begun(BODY, accepts=["multipart"], part_checksums=True)
     signed(browser, begun)
     assert PartChecksum.objects.count() == 5
-    row_of(begun).delete()
+    row_of(begun).move(State.EXPIRED, since=(State.BEGUN,), expires=timezone.now() - datetime.timedelta(days=1))
+    report = sweep()
+    assert (report.rows, report.parts, report.problems) == (1, 1, [])
     assert not PartChecksum.objects.exists()
 
 
