@@ -16,7 +16,9 @@ def keep(upload: Upload, checksums: Mapping[int, str]) -> None:
 
     So it is known which of two the service has compared. Raises UploadError checksum_mismatch, state_conflict.
     """
-    rows = [PartChecksum(upload_id=upload.pk, number=number, checksum=one) for number, one in checksums.items()]
+    # In one order for everybody: else two such inserts could each wait for a row of the other.
+    ordered = sorted(checksums.items())
+    rows = [PartChecksum(upload_id=upload.pk, number=number, checksum=one) for number, one in ordered]
     _rows().bulk_create(rows, ignore_conflicts=True)
     kept = of(upload, checksums)
     if checksums.keys() - kept.keys():
