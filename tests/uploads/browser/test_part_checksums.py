@@ -131,6 +131,22 @@ def test_file_that_changed_before_it_was_gone_on_with_is_begun_again(page, scrip
     assert script.upload()["sums"] == digests(bytes(content))
 
 
+def test_part_that_was_sent_before_is_compared_with_the_file_that_is_gone_on_with(page, script, tmp_path):
+    form_opened(page, script)
+    script.faults = [None, None, None, *[503] * 99]
+    content = bytearray(8 * MIB)
+    choose_again(page, tmp_path / "a.txt", bytes(content))
+    script.wait(lambda: len(script.upload()["received"]) == 3)
+    form_opened(page, script)
+    content[3 * MIB] = 1
+    choose_again(page, tmp_path / "a.txt", bytes(content))
+    script.wait(lambda: script.called("abort"))
+    script.faults = []
+    row(page, "done").wait_for()
+    assert [upload["state"] for upload in script.uploads.values()] == ["aborted", "finished"]
+    assert script.upload()["sums"] == digests(bytes(content))
+
+
 def test_file_that_changes_while_it_is_sent_is_told(page, script, tmp_path):
     page.add_init_script("""
         const slice = Blob.prototype.slice;

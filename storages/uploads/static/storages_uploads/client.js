@@ -41,6 +41,7 @@ class Session {
     this.restarts();
     this.token = null;
     this.over = false; // all bytes are there: only to be finished
+    this.inherited = []; // parts that an earlier page has sent
     this.confirmed = 0; // bytes that have arrived for certain
     this.moving = new Map(); // bytes on their way, by part
   }
@@ -102,6 +103,7 @@ class Session {
 
   async begin() {
     this.token = null;
+    this.inherited = [];
     const question = {
       slot: this.options.slot,
       filename: this.file.name,
@@ -163,6 +165,7 @@ class Session {
     }
     this.token = token;
     this.arrived(known.received ?? [], known.offset);
+    this.inherited = [...this.received.keys()];
     this.over = known.state !== "begun";
     if (this.over) this.confirmed = this.file.size;
     this.options.onBegin?.({ ...known, upload: token });
@@ -354,6 +357,7 @@ async function sendParts(session) {
     while (queue.length) await sendPart(session, links, queue.shift());
   };
   const workers = Array.from({ length: Math.min(concurrency, queue.length) }, work);
+  if (session.parts.checksums) workers.push(links.compare(session.inherited.splice(0)));
   try {
     await Promise.all(workers);
   } catch (error) {
@@ -427,6 +431,14 @@ class Links {
     const { body, served } = await this.session.asks("parts", question);
     for (const part of body.parts) this.known.set(part.number, { ...part, until: until(part.expires, served) });
     return this.known.get(number);
+  }
+
+  // The server signs a part with its first checksum only, and so tells whether this is still the file.
+  async compare(numbers) {
+    while (numbers.length) {
+      const some = numbers.splice(0, this.session.parts.batch ?? 16);
+      await this.session.asks("parts", { upload: this.session.token, numbers: some, checksums: await this.sums(some) });
+    }
   }
 
   // One after the other, so that one part is in memory; anew each time, so that a change of the file is found.
