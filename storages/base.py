@@ -368,10 +368,25 @@ class BaseStorage(StorageMixin, Storage):
             self._close_upload(key, kind, state, terms, checksums or {})
 
     def abandon_upload(self, name: str, kind: str, state: str) -> None:
-        """Give an upload in parts up, and what has arrived of it; silent where there is none."""
+        """Give an upload in parts up, and what has arrived of it; silent where there is none.
+
+        An empty ``state`` means whatever is open for the name, as far as the service can list it.
+        """
         key = self._granted(name, kind, PART_KINDS)
         with contextlib.suppress(FileNotFoundError), self._translating(name):
             self._abandon_upload(key, kind, state)
+
+    def discard_upload(self, name: str) -> None:
+        """Delete what somebody else has uploaded, with all that he could hang on it; silent where there is none."""
+        key = self._file_key(name)
+        with contextlib.suppress(FileNotFoundError), self._translating(name):
+            self._discard(key)
+
+    def own_headers(self, name: str) -> Mapping[str, str]:
+        """Return what this storage itself gives to an object under ``name``, as Stat.headers has it; no request."""
+        key = self._file_key(name)
+        with self._translating(name):
+            return self._own_headers(key)
 
     # Kept for code written for earlier releases
 
@@ -703,8 +718,19 @@ class BaseStorage(StorageMixin, Storage):
         raise NotImplementedError
 
     def _abandon_upload(self, key: str, kind: str, state: str) -> None:
-        """Remove an upload and its parts; "not found" may raise."""
+        """Remove an upload and its parts; without a state, all that are open for the key, where the service lists them.
+
+        "Not found" may raise.
+        """
         raise NotImplementedError
+
+    def _discard(self, key: str) -> None:
+        """Delete an object that somebody else has uploaded, and what hangs on it; "not found" may raise."""
+        self._delete(key)
+
+    def _own_headers(self, key: str) -> Mapping[str, str]:
+        """Return those of Stat.headers that the options give to an object, where _stat() tells them."""
+        return {}
 
     def _move(self, source_key: str, key: str) -> None:
         """Rename an object on the service's side, replacing what lies at ``key``; "not found" raises."""

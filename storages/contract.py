@@ -7,6 +7,7 @@ joined), never a Django name, and speaks to the base in the types below.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
@@ -47,6 +48,8 @@ class Stat:
     etag: str | None = None  # opaque
     content_type: str | None = None
     content_encoding: str | None = None
+    # What else a writer has given it, by names in lower case as the service has them; None where that was not asked.
+    headers: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
 
 
 class Entry(NamedTuple):

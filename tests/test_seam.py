@@ -58,7 +58,7 @@ LAYERS = [
 # What a backend is made of. Each hook of a capability is defined where, and only where, that is declared.
 REQUIRED_HOOKS = {"_stat", "_open_range", "_put", "_delete", "_list", "_classify"}
 OPTIONAL_HOOKS = {
-    *("_advise", "_exists", "_first", "_walk"),
+    *("_advise", "_exists", "_first", "_walk", "_discard", "_own_headers"),
     *("_presign_download", "_public_url", "_signs_urls", "_upload_kinds"),
 }
 HOOKS_OF_CAPABILITIES = {
@@ -394,6 +394,7 @@ VERBS = {
     "delete": lambda storage, name: storage.delete(name),
     "delete_many": lambda storage, name: storage.delete_many(["ok", name]),
     "download_url": lambda storage, name: storage.download_url(name, content_type="", content_disposition=""),
+    "discard_upload": lambda storage, name: storage.discard_upload(name),
     "exists": lambda storage, name: storage.exists(name),
     "get_accessed_time": lambda storage, name: storage.get_accessed_time(name),
     "get_available_name": lambda storage, name: storage.get_available_name(name),
@@ -412,6 +413,7 @@ VERBS = {
     "open r+": lambda storage, name: storage.open(name, "r+b").close(),
     "open_range": lambda storage, name: storage.open_range(name, 0, 1),
     "open_upload": lambda storage, name: storage.open_upload(name, "multipart", TERMS_OF_PARTS),
+    "own_headers": lambda storage, name: storage.own_headers(name),
     "presign_part": lambda storage, name: storage.presign_part(name, "multipart", "state", 1, TERMS_OF_PARTS),
     "presign_upload": lambda storage, name: storage.presign_upload(name, "put", TERMS),
     "received_parts": lambda storage, name: storage.received_parts(name, "multipart", "state"),

@@ -155,6 +155,7 @@ _SAS_PARAMETERS = frozenset(
 _SAS_VERSION = "2022-11-02"
 
 _HEADERS = ("cache_control", "content_disposition", "content_encoding", "content_language", "content_type")
+_TIERS = ("Hot", "Cool", "Cold", "Archive")  # that a writer may ask for
 _ARGUMENTS_OF_WRITE = ("encryption_scope", "metadata", "standard_blob_tier", "tags")
 
 _SIGNATURE = re.compile(r"(sig=)[^&\s'\")]+")
@@ -395,7 +396,7 @@ class AzureStorage(BaseStorage):
 
     def _stat(self, key: str) -> Stat:
         properties = self._blob(key).get_blob_properties(timeout=self.timeout)
-        return _stat_of(properties, properties.size)
+        return _stat_of(properties, properties.size, _said_of(properties))
 
     def _open_range(self, key: str, start: int, end: int | None, if_match: str | None = None) -> Body:
         download = functools.partial(self._blob(key).download_blob, timeout=self.timeout, **_AS_STORED)
@@ -560,6 +561,15 @@ class AzureStorage(BaseStorage):
                 return  # a blob by now, and no blocks
             raise
         blob.delete_blob(timeout=self.timeout, **_conditions(if_match=made["etag"]))
+
+    def _discard(self, key: str) -> None:
+        # Whoever may create a blob may take snapshots of it, which keep it.
+        self._blob(key).delete_blob(delete_snapshots="include", timeout=self.timeout)
+
+    def _own_headers(self, key: str) -> Mapping[str, str]:
+        given = self._get_write_parameters(key)
+        tier = given.get("standard_blob_tier")
+        return _headers(given, given.get("metadata"), len(given.get("tags") or ()), getattr(tier, "value", tier))
 
     def _blocks(self, key: str) -> tuple[list[Any], list[Any]]:
         """Return the blocks of a blob, and those that wait to be committed."""
@@ -951,7 +961,7 @@ def _known(parameters: Mapping[str, Any], others: tuple[str, ...] = ()) -> dict[
     return dict(parameters)
 
 
-def _stat_of(properties: Any, size: int) -> Stat:
+def _stat_of(properties: Any, size: int, headers: Mapping[str, str] | None = None) -> Stat:
     return Stat(
         size=size,
         modified=properties.last_modified,
@@ -959,7 +969,25 @@ def _stat_of(properties: Any, size: int) -> Stat:
         etag=properties.etag,
         content_type=properties.content_settings.content_type,
         content_encoding=properties.content_settings.content_encoding,
+        headers=headers,
     )
+
+
+def _said_of(properties: Any) -> dict[str, str]:
+    """Return what a blob has from its writer, beside type and encoding."""
+    tier = None if properties.blob_tier_inferred else properties.blob_tier
+    found = _headers(vars(properties.content_settings), properties.metadata, properties.tag_count, tier)
+    kind = str(getattr(properties.blob_type, "value", properties.blob_type))
+    return found if kind == "BlockBlob" else {**found, "x-ms-blob-type": kind}
+
+
+def _headers(settings: Mapping[str, Any], metadata: Any, tags: int | None, tier: str | None) -> dict[str, str]:
+    """Return these properties of a blob by the names of their headers, without those that it does not have."""
+    names = ("cache_control", "content_disposition", "content_language")
+    found = {name.replace("_", "-"): settings.get(name) for name in names}
+    found |= {f"x-ms-meta-{name.lower()}": value for name, value in (metadata or {}).items()}
+    found |= {"x-ms-tag-count": tags, "x-ms-access-tier": tier if tier in _TIERS else None}
+    return {name: str(value) for name, value in found.items() if value}
 
 
 def _stat_of_all(properties: Any) -> Stat:

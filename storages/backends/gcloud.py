@@ -73,6 +73,7 @@ _COPIED = (
     *("cache_control", "content_disposition", "content_encoding", "content_language", "content_type"),
     *("custom_time", "metadata"),
 )
+_TOLD = ("cache_control", "content_disposition", "content_language", "metadata")
 _PUBLIC_ACLS = ("publicRead", "public-read")  # as the two APIs of the service spell it
 _LISTED = "items(name,size,updated,generation),prefixes,nextPageToken"
 # What the SDK reads itself, and what a client therefore depends on.
@@ -306,6 +307,7 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
             etag=str(blob.generation),
             content_type=blob.content_type,
             content_encoding=blob.content_encoding,
+            headers=_headers({name: getattr(blob, name) for name in _TOLD}),
         )
 
     def _open_range(self, key: str, start: int, end: int | None, if_match: str | None = None) -> Body:
@@ -475,7 +477,11 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
                 raise FileExistsError(key)
 
     def _abandon_upload(self, key: str, kind: str, state: str) -> None:
-        self._end_session(state)
+        if state:  # sessions are not listed; one that nobody knows ends by itself within a week
+            self._end_session(state)
+
+    def _own_headers(self, key: str) -> Mapping[str, str]:
+        return _headers(self.get_object_parameters(key))
 
     def _end_session(self, url: str) -> None:
         try:
@@ -723,6 +729,13 @@ def _set(parameters: Mapping[str, Any], blob: Any) -> str | None:
         if name != "acl":
             setattr(blob, name, value)
     return parameters.get("acl")
+
+
+def _headers(properties: Mapping[str, Any]) -> dict[str, str]:
+    """Return those of an object's properties that a writer chooses, by the names of their headers."""
+    found = {name.replace("_", "-"): properties.get(name) for name in _TOLD if name != "metadata"}
+    found |= {f"x-goog-meta-{name.lower()}": value for name, value in (properties.get("metadata") or {}).items()}
+    return {name: str(value) for name, value in found.items() if value}
 
 
 def _entries(page: Any) -> Iterator[Entry]:

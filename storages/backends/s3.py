@@ -398,11 +398,12 @@ class S3Storage(CompressStorageMixin, BaseStorage):
 
     def _stat(self, key: str) -> Stat:
         try:
-            return _stat_of(self.client.head_object(**self._arguments("HeadObject", key)))
+            answer = self.client.head_object(**self._arguments("HeadObject", key))
         except exceptions.ClientError as error:
             if code_of(error) == "404":
                 self._make_sure_of_bucket()
             raise
+        return _stat_of(answer, s3_uploads.said_of(answer["ResponseMetadata"]["HTTPHeaders"]))
 
     def _open_range(self, key: str, start: int, end: int | None, if_match: str | None = None) -> Body:
         arguments = self._arguments("GetObject", key)
@@ -643,7 +644,13 @@ class S3Storage(CompressStorageMixin, BaseStorage):
 
     def _abandon_upload(self, key: str, kind: str, state: str) -> None:
         upload_id, _ = s3_uploads.read_state(state)
-        self.client.abort_multipart_upload(UploadId=upload_id, **self._arguments("AbortMultipartUpload", key))
+        found = [upload_id] if upload_id else [one.upload_id for one in self._unfinished(key) if one.key == key]
+        for one in found:
+            self.client.abort_multipart_upload(UploadId=one, **self._arguments("AbortMultipartUpload", key))
+
+    def _own_headers(self, key: str) -> Mapping[str, str]:
+        parameters = self._granted_parameters("PutObject", key)
+        return s3_uploads.said_by(s3_uploads.headers_of(self.client, "PutObject", parameters))
 
     def _parts_of(self, key: str, state: str) -> Iterator[dict[str, Any]]:
         upload_id, _ = s3_uploads.read_state(state)
@@ -690,11 +697,7 @@ class S3Storage(CompressStorageMixin, BaseStorage):
         """
         before = datetime.datetime.now(datetime.timezone.utc) - older_than
         with self._translating(""):
-            pages = self.client.get_paginator("list_multipart_uploads")
-            for page in pages.paginate(**self._arguments("ListMultipartUploads"), Prefix=self._prefix):
-                for upload in page.get("Uploads", ()):
-                    if upload["Initiated"] <= before:
-                        yield StaleUpload(upload["Key"], upload["UploadId"], upload["Initiated"])
+            yield from (upload for upload in self._unfinished(self._prefix) if upload.started <= before)
 
     def abort_stale_uploads(self, older_than: datetime.timedelta = datetime.timedelta(days=1)) -> int:
         """Remove what stale_uploads() lists; return how many there were."""
@@ -704,6 +707,12 @@ class S3Storage(CompressStorageMixin, BaseStorage):
                 arguments = self._arguments("AbortMultipartUpload", upload.key)
                 self.client.abort_multipart_upload(UploadId=upload.upload_id, **arguments)
         return len(stale)
+
+    def _unfinished(self, prefix: str) -> Iterator[StaleUpload]:
+        pages = self.client.get_paginator("list_multipart_uploads")
+        for page in pages.paginate(**self._arguments("ListMultipartUploads"), Prefix=prefix):
+            for upload in page.get("Uploads", ()):
+                yield StaleUpload(upload["Key"], upload["UploadId"], upload["Initiated"])
 
     # Requests
 
@@ -968,7 +977,7 @@ def _conditions(options: WriteOptions) -> dict[str, str]:
     return {name: value for name, value in conditions.items() if value}
 
 
-def _stat_of(answer: Mapping[str, Any]) -> Stat:
+def _stat_of(answer: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Stat:
     """Return the Stat in the answer to a HEAD or a GET, of which a range says the size of the whole."""
     return Stat(
         size=size_of_whole(answer.get("ContentRange", ""), answer["ContentLength"]),
@@ -976,6 +985,7 @@ def _stat_of(answer: Mapping[str, Any]) -> Stat:
         etag=answer.get("ETag"),
         content_type=answer.get("ContentType"),
         content_encoding=answer.get("ContentEncoding"),
+        headers=headers,
     )
 
 

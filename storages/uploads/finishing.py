@@ -14,7 +14,7 @@ from typing import Any
 from storages import sniffing
 from storages.contract import ObjectChanged, PartsMissing, Received, Stat
 from storages.terms import PART_KINDS
-from storages.uploads import kinds, part_checksums, scanning, sealing
+from storages.uploads import additions, kinds, part_checksums, scanning, sealing
 from storages.uploads.errors import UploadError
 from storages.uploads.models import State, Upload
 
@@ -53,7 +53,7 @@ def sweep_staging(upload: Upload, storage: Any) -> None:
     """Delete what was copied; where that fails the bucket's own rule does it later."""
     if upload.staging:
         with contextlib.suppress(UploadError), kinds.storage_errors(upload):
-            storage.delete(upload.staging)
+            kinds.delete(storage, upload.staging)
 
 
 def compare(upload: Upload, parts: list[Received]) -> None:
@@ -103,6 +103,7 @@ def _arrived(upload: Upload, storage: Any, name: str) -> Stat:
     except FileNotFoundError as error:
         raise UploadError("parts_missing", "The file has not arrived; send it.") from error
     _check(upload, stat)
+    _check_additions(upload, storage, stat)
     return stat
 
 
@@ -114,6 +115,7 @@ def _stat(upload: Upload, storage: Any) -> Stat:
     except FileNotFoundError as error:
         raise UploadError("upload_expired", "The file is gone; begin again.") from error
     _check(upload, stat)
+    _check_additions(upload, storage, stat)
     if upload.pin and stat.etag != upload.pin:
         raise UploadError(*_CHANGED)
     return stat
@@ -129,6 +131,15 @@ def _check(upload: Upload, stat: Stat) -> None:
     if (stat.content_encoding or "identity") not in ("identity", "aws-chunked"):
         # Its first bytes would not be those that a browser then sees.
         raise UploadError("type_mismatch", "The file was sent compressed.", field="content_type")
+
+
+def _check_additions(upload: Upload, storage: Any, stat: Stat) -> None:
+    """Refuse an object that has more than it was granted, and its copy as well. Raises UploadError type_mismatch."""
+    with kinds.storage_errors(upload):
+        added = additions.of(stat, storage, upload.target, upload.name)
+    if added:
+        kinds.logger.warning("Upload %s has headers that it was not granted: %s", upload.pk, ", ".join(added))
+        raise UploadError("type_mismatch", f"The file was sent with more than was granted: {', '.join(added)}.")
 
 
 @contextlib.contextmanager

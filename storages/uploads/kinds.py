@@ -224,12 +224,22 @@ def discard(upload: Upload) -> None:
     storage = storage_of(upload)
     capabilities = getattr(storage, "capabilities", None)
     with storage_errors(upload):
-        if upload.kind in PART_KINDS and upload.secret:
-            storage.abandon_upload(upload.target, upload.kind, sealing.unseal(upload.kind, upload.secret))
+        if upload.kind in PART_KINDS:
+            storage.abandon_upload(upload.target, upload.kind, state_of(upload))
         if capabilities is not None and capabilities.content_addressed:
             return  # the same bytes may be somebody else's file too
         for name in {upload.target, upload.name}:
-            storage.delete(name)
+            delete(storage, name)
+
+
+def delete(storage: Any, name: str) -> None:
+    """Delete an object that a client has made, and what it could hang on it, where the storage knows of such."""
+    getattr(storage, "discard_upload", storage.delete)(name)
+
+
+def state_of(upload: Upload) -> str:
+    """Return the state at the service of an upload in parts; empty where the process died that was to keep it."""
+    return sealing.unseal(upload.kind, upload.secret) if upload.secret else ""
 
 
 def origin_of(request: HttpRequest) -> str:

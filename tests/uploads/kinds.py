@@ -101,7 +101,8 @@ class KindStorage(MemoryStorage):
 
     def _abandon_upload(self, key: str, kind: str, state: str) -> None:
         self._called("abandon_upload")
-        del self.opened[state]
+        for one in [state] if state else [one for one, upload in self.opened.items() if upload["key"] == key]:
+            del self.opened[one]
 
     def _stat(self, key: str) -> Stat:
         self._called("stat")

@@ -17,9 +17,11 @@ from django.core.exceptions import ImproperlyConfigured
 
 from storages.backends import s3_uploads, sigv4
 from storages.backends.s3 import S3Storage
-from storages.contract import Enforced, PartsMissing, UploadTerms
+from storages.contract import Enforced, PartsMissing, SignedRequest, UploadTerms
 from storages.testing.harness import outcome
 from tests.buckets import WiredBucket
+from tests.uploads.conftest import code_of, row_of
+from tests.uploads.models import Clip
 
 from .browsing import Sending, sending, sha256
 
@@ -332,8 +334,26 @@ URL_PARTS: dict[str, Change] = {
     ),
 }
 
+# Of these, S3 knows nothing: they are headers of HTTP that anybody may add, and they become the object's.
+HTTPS_OWN = {
+    "Cache-Control": "max-age=9",
+    "Content-Disposition": "inline",
+    "Content-Language": "xx",
+    "Expires": "Thu, 01 Jan 2099 00:00:00 GMT",
+}
+
+
+def with_header(name: str) -> Change:
+    return lambda case: case.grant.but(headers={name: HTTPS_OWN[name]})
+
+
+def with_field(name: str) -> Change:
+    return lambda case: case.grant.but(fields={name: HTTPS_OWN[name]})
+
+
 PUT_CHANGES: dict[str, Change] = {
     **URL_PARTS,
+    **{name: with_header(name) for name in HTTPS_OWN},
     "another type": lambda case: case.grant.but(headers={"Content-Type": "text/html"}),
     "a type with an addition": lambda case: case.grant.but(headers={"Content-Type": "image/png;text/html"}),
     "no type": lambda case: case.grant.but(headers={"Content-Type": None}),
@@ -346,6 +366,8 @@ PUT_CHANGES: dict[str, Change] = {
 
 PART_CHANGES: dict[str, Change] = {
     **URL_PARTS,
+    **{name: with_header(name) for name in HTTPS_OWN},
+    "metadata": lambda case: case.grant.but(headers={"x-amz-meta-a": "b"}),
     "other part number": lambda case: case.grant.query(partNumber="1"),
     "other upload": lambda case: case.grant.query(uploadId=case.storage.open_upload("a.mp4", "multipart", LONG_TERMS)),
     "no part number": lambda case: case.grant.query(partNumber=None),
@@ -361,6 +383,7 @@ PART_CHANGES: dict[str, Change] = {
 }
 
 POST_CHANGES: dict[str, Change] = {
+    **{name: with_field(name) for name in HTTPS_OWN},
     "other key": lambda case: case.grant.but(fields={"key": "site/b.png"}),
     "other prefix": lambda case: case.grant.but(fields={"key": "a.png"}),
     "key with the file's name": lambda case: case.grant.but(fields={"key": "site/${filename}"}),
@@ -375,7 +398,6 @@ POST_CHANGES: dict[str, Change] = {
     "another's ACL as a field for a header": lambda case: case.grant.but(fields={"x-amz-acl": "public-read"}),
     "metadata": lambda case: case.grant.but(fields={"x-amz-meta-a": "b"}),
     "a storage class": lambda case: case.grant.but(fields={"x-amz-storage-class": "GLACIER"}),
-    "a cache time": lambda case: case.grant.but(fields={"Cache-Control": "max-age=9"}),
     "a redirect": lambda case: case.grant.but(fields={"success_action_redirect": "https://evil.example"}),
     "another answer": lambda case: case.grant.but(fields={"success_action_status": "200"}),
     "other bucket": lambda case: case.grant.at(case.bucket.name, case.bucket.second),
@@ -425,16 +447,20 @@ CHECKSUM_CHANGES: dict[str, Change] = {
     ),
 }
 
-# What a server takes although it was not granted, and why that does no harm. The test fails where it is refused.
-NOT_REFUSED = {
-    ("ceph", "put", "metadata"): "the names are without end, so that none can be named; nothing of ours reads them",
-    ("seaweedfs", "post", "another's ACL"): "the field is ignored: the object has no ACL but its owner's",
-    ("seaweedfs", "post", "a cache time"): "a header of HTTP, which the uploader of a PUT may add everywhere",
-    ("seaweedfs", "post", "a redirect"): "leads the one who sends the form, and who could go there without us",
+# What a server takes although it was not granted: by finish it is refused all the same, or it changes nothing.
+BY_FINISH = {
+    *((server, "put", name) for server in OPTIONS for name in HTTPS_OWN),
+    *(("seaweedfs", "post", name) for name in HTTPS_OWN),
+    ("ceph", "put", "metadata"),  # names are without end, so that a signature can't name them all as absent
 }
-
-# Of these, S3 knows nothing: they are headers of HTTP that anybody may add, and go into the object's metadata.
-UNSIGNED_EVERYWHERE = {"Cache-Control": "max-age=9", "Content-Disposition": "inline", "Content-Language": "xx"}
+NO_EFFECT = {
+    *(
+        (server, "multipart", name) for server in OPTIONS for name in HTTPS_OWN
+    ),  # the object has those it was begun with
+    ("ceph", "multipart", "metadata"),
+    ("seaweedfs", "post", "another's ACL"),  # the field is ignored
+    ("seaweedfs", "post", "a redirect"),  # it leads the one who sends the form, who could go there without us
+}
 
 
 def expired(storage, make) -> Sending:
@@ -489,17 +515,61 @@ CHANGES = {"put": PUT_CHANGES, "multipart": PART_CHANGES, "post": POST_CHANGES}
 @pytest.mark.threat("T-34")
 @pytest.mark.usefixtures("second_bucket")
 @pytest.mark.parametrize(("kind", "change"), TAMPERED)
-def test_tampered_request_is_refused(bucket, storage, kind, change):
+def test_tampered_request_is_refused(bucket, storage, kind, change, request):
+    tampered = CHANGES[kind][change]
+    if (bucket.kind, kind, change) in BY_FINISH:
+        is_refused_by_finish(bucket, storage, kind, tampered, request)
+    elif (bucket.kind, kind, change) in NO_EFFECT:
+        has_no_effect(bucket, storage, kind, tampered)
+    else:
+        is_refused_by_the_service(bucket, storage, kind, tampered)
+
+
+def is_refused_by_the_service(bucket, storage, kind, tampered) -> None:
     case = case_of(bucket, storage, kind)
     before = traces(case)
-    answer = CHANGES[kind][change](case).send()
-    if (bucket.kind, kind, change) in NOT_REFUSED:
-        assert answer.status in (200, 204, 303)
-        assert grants(bucket, "site/a.png") == ["FULL_CONTROL"]
-        return
+    answer = tampered(case).send()
     assert answer.refused, answer
     assert traces(case) == before
     assert case.grant.send().status in (200, 204)  # and what was granted still holds
+
+
+def is_refused_by_finish(bucket, storage, kind, tampered, request) -> None:
+    request.getfixturevalue("monkeypatch").setattr(Clip._meta.get_field("file"), "storage", storage)
+    browser = request.getfixturevalue("browser")
+    begun = browser.begun(BODY, accepts=[kind])
+    grant = sending(SignedRequest(**begun["request"]), BODY)
+    assert not tampered(Case(bucket, storage, grant, grant)).send().refused
+    assert len(bucket.objects()) == 1
+    response = browser.call("finish", {"upload": begun["upload"]})
+    assert code_of(response) == (422, "type_mismatch")
+    assert "more than was granted" in response.json()["error"]["detail"]
+    assert bucket.objects() == {}
+    assert row_of(begun).state == "rejected"
+
+
+def has_no_effect(bucket, storage, kind, tampered) -> None:
+    made = []
+    for change in (lambda case: case.grant, tampered):
+        case = case_of(bucket, storage, kind)
+        assert change(case).send().status in (200, 204, 303)
+        if kind == "multipart":
+            case.other.send()
+            storage.close_upload("a.mp4", "multipart", case.state, LONG_TERMS)
+        made.append(everything(bucket, "site/a.mp4" if kind == "multipart" else "site/a.png"))
+        bucket.empty()
+    assert made[0] == made[1]
+
+
+VOLATILE = ("date", "last-modified", "x-amz-id-2", "x-amz-request-id")
+
+
+def everything(bucket, key) -> tuple:
+    """Return the bytes of an object, all headers that it is told with, and who may do what with it."""
+    answer = bucket.client.head_object(Bucket=bucket.name, Key=key)["ResponseMetadata"]["HTTPHeaders"]
+    acl = bucket.client.get_object_acl(Bucket=bucket.name, Key=key)
+    headers = {name: value for name, value in answer.items() if name not in VOLATILE}
+    return bucket.get(key), headers, acl["Grants"], acl["Owner"]
 
 
 def grants(bucket, key) -> list[str]:
@@ -509,7 +579,7 @@ def grants(bucket, key) -> list[str]:
 
 def test_there_are_at_least_25_tampered_requests_of_each_kind():
     assert min(len(changes) for changes in CHANGES.values()) >= 25
-    assert {(kind, change) for _, kind, change in NOT_REFUSED} <= {
+    assert {(kind, change) for _, kind, change in BY_FINISH | NO_EFFECT} <= {
         (kind, change) for kind, changes in CHANGES.items() for change in changes
     }
 
@@ -565,17 +635,37 @@ def test_object_is_its_owners_alone(bucket, storage, kind):
     assert grants(bucket, "site/a.png") == ["FULL_CONTROL"]
 
 
-@pytest.mark.parametrize("header", list(UNSIGNED_EVERYWHERE))
-def test_headers_that_are_not_amazons_can_be_added_unless_the_storage_sets_them(bucket, storage, header):
-    """Nothing of S3 refuses these; what the storage's object_parameters say of them is signed."""
-    addition = {header: UNSIGNED_EVERYWHERE[header]}
-    assert single(storage, "put").but(headers=addition).send().status == 200
+@pytest.mark.parametrize("header", list(HTTPS_OWN)[:3])
+def test_header_that_the_storage_sets_is_signed(bucket, header):
     fixed = {header.replace("-", ""): "private"}
     storage = bucket.storage(location="site", object_parameters=fixed, **OPTIONS[bucket.kind])
     request = single(storage, "put", "b.png")
     assert request.headers[header] == "private"
-    assert request.but(headers=addition).send().refused
+    assert request.but(headers={header: HTTPS_OWN[header]}).send().refused
     assert request.send().status == 200
+
+
+OWN = {
+    "CacheControl": "max-age=60",
+    "ContentDisposition": "attachment",
+    "Expires": datetime.datetime(2099, 1, 1, tzinfo=datetime.timezone.utc),
+    "Metadata": {"Made-By": "us"},
+}
+
+
+@pytest.mark.parametrize("kind", ["put", "post", "multipart"])
+@pytest.mark.parametrize("added", [{}, {"Cache-Control": "no-cache"}], ids=["nothing", "what browsers do"])
+def test_what_is_the_storages_own_or_the_browsers_is_taken(bucket, browser, monkeypatch, kind, added):
+    options = {} if added else {"object_parameters": OWN}  # of which Ceph's forms leave out some
+    storage = bucket.storage(location="site", **options, **OPTIONS[bucket.kind])
+    monkeypatch.setattr(Clip._meta.get_field("file"), "storage", storage)
+    begun = browser.begun(BODY, accepts=[kind])
+    request = begun.get("request") or browser.ok("parts", {"upload": begun["upload"], "numbers": [1]})["parts"][0]
+    keys = ("method", "url", "headers", "fields", "file_field")
+    grant = sending(SignedRequest(**{key: request[key] for key in keys if key in request}), BODY)
+    assert grant.but(headers=added).send().status in (200, 204)
+    row = row_of(browser.ok("finish", {"upload": begun["upload"]}))
+    assert bucket.get(f"site/{row.name}") == BODY
 
 
 # CORS

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
+from django.test import TestCase
 
 from storages.backends.azure_storage import AzureStorage
 from storages.backends.dropbox import DropboxStorage
 from storages.backends.gcloud import CHUNK_UNIT, GoogleCloudStorage
 from storages.contract import SignedRequest
+from storages.uploads import claims
+from storages.uploads.fields import delete_owned
+from storages.uploads.sweep import sweep
 from tests.conftest import running
 from tests.servers.azurite import Azurite
 from tests.servers.dropbox import TOKEN, FakeDropbox
@@ -159,6 +163,89 @@ def test_other_type_is_refused_and_deleted(place, browser, kind):
     assert place.send(began["request"], BODY, **{"Content-Type": "text/html"}).status in (200, 201)
     assert code_of(browser.call("finish", {"upload": began["upload"]})) == (422, "type_mismatch")
     assert place.files() == []
+
+
+ADDITIONS = [
+    ("azure", {"x-ms-blob-cache-control": "max-age=9"}, "cache-control"),
+    ("azure", {"x-ms-blob-content-disposition": "inline"}, "content-disposition"),
+    ("azure", {"x-ms-blob-content-language": "xx"}, "content-language"),
+    ("azure", {"x-ms-meta-A": "b"}, "x-ms-meta-a"),
+    ("azure", {"x-ms-access-tier": "Archive"}, "x-ms-access-tier"),
+    ("gcs", {"Cache-Control": "max-age=9"}, "cache-control"),
+    ("gcs", {"Content-Disposition": "inline"}, "content-disposition"),
+    ("gcs", {"Content-Language": "xx"}, "content-language"),
+    ("gcs", {"x-goog-meta-A": "b"}, "x-goog-meta-a"),
+]
+
+
+@pytest.mark.threat("T-27")
+@pytest.mark.parametrize(("place", "added", "told"), ADDITIONS, indirect=["place"], ids=str)
+def test_addition_to_a_put_is_refused_and_deleted(place, browser, added, told):
+    """Azure's SAS names no headers, and a signature of Google's none but its own: those of HTTP can be added."""
+    began = begun(browser, "put")
+    assert place.send(began["request"], BODY, **added).status in (200, 201)
+    response = browser.call("finish", {"upload": began["upload"]})
+    assert code_of(response) == (422, "type_mismatch")
+    assert told in response.json()["error"]["detail"]
+    assert place.files() == []
+
+
+@pytest.mark.parametrize(("place", "kind"), KINDS[:4], indirect=["place"])
+def test_what_the_storage_gives_its_objects_is_no_addition(place, browser, kind, monkeypatch):
+    own = {"cache_control": "max-age=60", "content_disposition": "attachment", "metadata": {"Made_by": "us"}}
+    monkeypatch.setattr(place.storage, "object_parameters", own)
+    began = begun(browser, kind)
+    send_all(browser, place, began)
+    row = row_of(browser.ok("finish", {"upload": began["upload"]}))
+    told = dict(place.storage.stat(row.name).headers)
+    assert (told["cache-control"], told["content-disposition"], "us" in told.values()) == (
+        "max-age=60",
+        "attachment",
+        True,
+    )
+
+
+def snapped(browser: Any, place: Place) -> Any:
+    """Begin and send an upload to Azure, and take a snapshot of it with what was granted for sending."""
+    began = begun(browser, "put")
+    send_all(browser, place, began)
+    request = {**began["request"], "url": f"{began['request']['url']}&comp=snapshot", "headers": {}}
+    assert place.send(request, b"").status == 201
+    return began
+
+
+@pytest.mark.threat("T-30")
+@pytest.mark.parametrize("place", ["azure"], indirect=True)
+@pytest.mark.parametrize("end", ["aborted", "refused", "swept", "replaced"])
+def test_snapshots_by_the_sender_keep_nothing(place, browser, clock, monkeypatch, end):
+    began = snapped(browser, place)
+    if end == "aborted":
+        browser.ok("abort", {"upload": began["upload"]})
+    elif end == "refused":
+        monkeypatch.setattr("storages.uploads.finishing.additions.of", lambda *args: ["cache-control"])
+        assert code_of(browser.call("finish", {"upload": began["upload"]})) == (422, "type_mismatch")
+    elif end == "swept":
+        clock.forward(2 * 24 * 3600)
+        report = sweep()
+        assert (report.problems, report.rows) == ([], 1)
+    else:
+        upload = row_of(browser.ok("finish", {"upload": began["upload"]}))
+        claims.take(upload)
+        field = Clip._meta.get_field("file")
+        with TestCase.captureOnCommitCallbacks(execute=True):
+            delete_owned(field, upload.name)
+    assert place.files() == []
+
+
+@pytest.mark.parametrize("place", ["azure"], indirect=True)
+def test_snapshots_of_a_projects_own_blob_keep_it(place):
+    place.storage.save("own.txt", ContentFile(b"kept"))
+    with place.storage.client.get_blob_client("own.txt") as blob:
+        blob.create_snapshot()
+        with pytest.raises(Exception, match="SnapshotsPresent"):
+            place.storage.delete("own.txt")
+        assert place.files() == ["own.txt"]
+        blob.delete_blob(delete_snapshots="include")
 
 
 @pytest.mark.threat("T-35")
