@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email.utils
+import time
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
@@ -10,6 +12,8 @@ from storages.errors import meaning_by_name
 from storages.optional import OptionalModule
 
 exceptions = OptionalModule("botocore.exceptions", "s3")
+
+SKEW = 15 * 60  # seconds that S3 lets a request's time differ from its own
 
 # Error codes of S3, and the status where a HEAD has no code, to what they mean.
 # docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
@@ -111,6 +115,8 @@ def advice_on(error: Any, kind: type[Exception], bucket: str, endpoint: str) -> 
         return f"There is no such object in the bucket {bucket!r}"
     if kind is FileExistsError:
         return f"There is such an object already in the bucket {bucket!r}"
+    if kind is PermissionError and (hint := _hint_of_clock(error)):
+        return f"{error}. {hint}"
     if kind is PermissionError:
         needs = _PERMISSIONS.get(getattr(error, "operation_name", ""), "the permission for this request")
         return f"{error}. The credentials may lack {needs}"
@@ -122,6 +128,17 @@ def advice_on(error: Any, kind: type[Exception], bucket: str, endpoint: str) -> 
             "'secret_key' (AWS_S3_SECRET_ACCESS_KEY or AWS_SECRET_ACCESS_KEY), or a profile"
         )
     return str(error)
+
+
+def _hint_of_clock(error: Any) -> str:
+    """Return what to do where the answer is from a time at which the request is none of now; a HEAD says no more."""
+    headers = getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    try:
+        off = time.time() - email.utils.parsedate_to_datetime(headers["date"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return ""
+    side = "ahead of" if off > 0 else "behind"
+    return f"This machine's clock is {abs(off):.0f} seconds {side} the service's: set it" if abs(off) > SKEW else ""
 
 
 def code_of(error: Any) -> str:

@@ -12,6 +12,8 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+TURN = 600  # seconds that one finish may have an upload alone; a copy of many gigabytes takes its time
+
 
 def _nonce() -> str:
     return secrets.token_hex(16)
@@ -41,6 +43,11 @@ LABELS = {
     "expired": _("expired"),
     "rejected": _("rejected"),
 }
+
+
+def free(now: datetime.datetime) -> models.Q:
+    """Return what says that no request has a row alone; a turn beyond measure is of a clock that was put back."""
+    return models.Q(busy=None) | models.Q(busy__lt=now) | models.Q(busy__gt=now + 2 * datetime.timedelta(seconds=TURN))
 
 
 class Upload(models.Model):
@@ -112,8 +119,7 @@ class Upload(models.Model):
         """Have the row alone for ``seconds``, unless another request has it; what it says now is read again."""
         now = timezone.now()
         until = now + datetime.timedelta(seconds=seconds)
-        free = models.Q(busy=None) | models.Q(busy__lt=now)
-        if not type(self)._base_manager.filter(free, pk=self.pk).update(busy=until):
+        if not type(self)._base_manager.filter(free(now), pk=self.pk).update(busy=until):
             return False
         self.refresh_from_db()
         self._turn = self.busy

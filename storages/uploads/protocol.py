@@ -5,6 +5,7 @@ All raise UploadError. The request is only asked who makes it, and from which or
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import mimetypes
 from typing import Any
@@ -31,9 +32,8 @@ from storages.uploads import (
 )
 from storages.uploads.errors import UploadError
 from storages.uploads.limits import OPEN, OVER, UNCLAIMED
-from storages.uploads.models import State, Upload
+from storages.uploads.models import TURN, State, Upload
 
-TURN = 600  # seconds that one finish may have an upload alone; a copy of many gigabytes takes its time
 GRACE = 3600  # seconds after which a signature is surely of no use, whatever the clocks say
 
 # What ends an upload for good: the bytes are deleted.
@@ -75,8 +75,8 @@ def begin(request: HttpRequest, data: object) -> dict[str, Any]:
         limits.check_room(request, field, _audience(request), slot.number, slot.files)
         kinds.check_room(upload)
         how = kinds.open_upload(request, upload, field.storage)
-    except BaseException:
-        upload.delete()
+    except BaseException as error:
+        _take_back(upload, error)
         raise
     signals.upload_begun.send(Upload, upload=upload, request=request)
     return _begun(upload, field, choice.enforced, how)
@@ -130,7 +130,7 @@ def finish(request: HttpRequest, data: object) -> dict[str, Any]:
 def abort(request: HttpRequest, data: object) -> None:
     """Give an upload up, and what the storage has of it; once more does nothing more. A taken file stays."""
     upload = opened(request, schema.upload(data), states=ANY, alive=False)
-    if upload.move(State.ABORTED, since=UNCLAIMED, expires=_over()):
+    if upload.move(State.ABORTED, since=UNCLAIMED, expires=over()):
         signals.upload_aborted.send(Upload, upload=upload, request=request)
     else:
         upload.refresh_from_db()
@@ -170,6 +170,12 @@ def discard(upload: Upload) -> None:
     if upload.state == State.CLAIMED:
         raise UploadError("already_claimed", "This file has been used; it is not deleted.")
     kinds.discard(upload)
+
+
+def over() -> datetime.datetime:
+    """Return when a row that is over is swept: once more after its last signature, for what came late."""
+    seconds = settings.get("UPLOADS_LINK_EXPIRE") + GRACE
+    return timezone.now() + datetime.timedelta(seconds=seconds)
 
 
 # Beginning
@@ -257,6 +263,18 @@ def _begun(upload: Upload, field: Any, enforced: Enforced, how: dict[str, Any]) 
     }
 
 
+def _take_back(upload: Upload, error: BaseException) -> None:
+    """Remove the row of an upload that did not begin, but where the service may have opened it all the same."""
+    if upload.kind not in PART_KINDS or (isinstance(error, UploadError) and error.code != "storage_unavailable"):
+        upload.delete()
+        return
+    upload.move(State.ABORTED, since=OPEN, expires=over())
+    if not isinstance(error, UploadError):  # the service answers
+        with contextlib.suppress(UploadError):  # logged; the sweep comes again
+            discard(upload)
+            upload.delete()
+
+
 # Finishing
 
 
@@ -306,10 +324,10 @@ def _finish(request: HttpRequest, upload: Upload) -> dict[str, Any]:
 
 def _settle_failure(request: HttpRequest, upload: Upload, error: UploadError) -> None:
     """Reject what is not what it was said to be; delete what was given up while it was being finished."""
-    if error.code in REJECTING and upload.move(State.REJECTED, since=OPEN, error=error.code, expires=_over()):
+    if error.code in REJECTING and upload.move(State.REJECTED, since=OPEN, error=error.code, expires=over()):
         signals.upload_rejected.send(Upload, upload=upload, request=request, code=error.code)
     elif error.code == "upload_expired":  # at the service
-        upload.move(State.EXPIRED, since=OPEN, expires=_over())
+        upload.move(State.EXPIRED, since=OPEN, expires=over())
     elif error.code == "state_conflict":
         upload.refresh_from_db()
     if upload.state in OVER:
@@ -317,9 +335,3 @@ def _settle_failure(request: HttpRequest, upload: Upload, error: UploadError) ->
             discard(upload)
         except UploadError:  # logged; the sweep comes again
             return
-
-
-def _over() -> datetime.datetime:
-    """Return when a row that is over is swept: once more after its last signature, for what came late."""
-    seconds = settings.get("UPLOADS_LINK_EXPIRE") + GRACE
-    return timezone.now() + datetime.timedelta(seconds=seconds)

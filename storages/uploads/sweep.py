@@ -1,5 +1,8 @@
 """The sweep: what uploads have left that no form has taken, in the storages, in the spool and in the table.
 
+An upload in parts whose process died before it could write down what the service calls it is found by its name, on S3.
+Google lists no sessions, which end within a week, as Azure's blocks do; neither can be sent to by anybody then.
+
 Every step may be done twice, and a claim and the sweep exclude each other by conditional updates; so two sweeps at a
 time only share the work. What a storage did not delete keeps its row, for the next one.
 """
@@ -13,16 +16,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from storages.base import batches
 from storages.contract import DeleteError
 from storages.terms import PART_KINDS
-from storages.uploads import kinds, sealing, settings, spool, targets
+from storages.uploads import kinds, settings, spool, targets
 from storages.uploads.errors import UploadError
 from storages.uploads.limits import OVER, UNCLAIMED
-from storages.uploads.models import State, Upload
+from storages.uploads.models import State, Upload, free
 
 BATCH = 500  # rows at a time, and objects of one delete_many()
 # Beyond the life of an upload: another site may use the same bucket, and its clock may be another one.
@@ -82,8 +85,7 @@ def _sweep_rows(report: Report, now: datetime.datetime, dry_run: bool, progress:
 
 def _expired(now: datetime.datetime) -> QuerySet[Upload]:
     """Return the rows whose time is over, but for those that a request is just finishing."""
-    free = Q(busy=None) | Q(busy__lt=now)
-    return Upload._base_manager.filter(free, expires__lt=now).exclude(state=State.CLAIMED)
+    return Upload._base_manager.filter(free(now), expires__lt=now).exclude(state=State.CLAIMED)
 
 
 def _ended(uploads: list[Upload], now: datetime.datetime) -> list[Upload]:
@@ -119,13 +121,13 @@ def _count(report: Report, uploads: list[Upload]) -> None:
 
 
 def _sweep_uploads(report: Report, storage: Any, uploads: list[Upload]) -> bool:
-    """Remove the uploads of one storage, and their rows; whether the storage could be reached."""
+    """Remove the uploads of one storage, and their rows; whether it is worth to ask the storage for more."""
     try:
         kept = _give_up(report, storage, uploads)
         left = [upload for upload in uploads if upload.pk not in kept]
         kept |= _delete_objects(report, storage, left)
-    except (ConnectionError, TimeoutError) as error:
-        report.problems.append(f"{len(uploads)} uploads stay, {_called(storage)} cannot be reached: {error}")
+    except Exception as error:  # noqa: BLE001 -- of any SDK: the other storages have their turn
+        report.problems.append(f"{len(uploads)} uploads stay, {_why(storage, error)}")
         return False
     for upload in uploads:
         if upload.pk not in kept:
@@ -140,7 +142,7 @@ def _give_up(report: Report, storage: Any, uploads: list[Upload]) -> set[Any]:
     failed = set()
     for upload in filter(_has_parts, uploads):
         try:
-            storage.abandon_upload(upload.target, upload.kind, sealing.unseal(upload.kind, upload.secret))
+            storage.abandon_upload(upload.target, upload.kind, kinds.state_of(upload))
             report.parts += 1
         except (ConnectionError, TimeoutError):
             raise
@@ -165,19 +167,25 @@ def _delete_objects(report: Report, storage: Any, uploads: list[Upload]) -> set[
 def _deleted(storage: Any, names: Iterable[str]) -> dict[str, BaseException]:
     """Delete objects, in few requests where the storage can; return what is still there, and why.
 
-    Raises ConnectionError and TimeoutError, where no other request would do better.
+    Raises what the storage raises where no other request would do better.
     """
+    if not hasattr(storage, "delete_many"):
+        return _deleted_singly(storage, names)
+    left: list[str] = []
+    for batch in batches(names, BATCH):
+        try:
+            storage.delete_many(batch)
+        except DeleteError as error:
+            left += error.errors
+    return _deleted_singly(storage, left)
+
+
+def _deleted_singly(storage: Any, names: Iterable[str]) -> dict[str, BaseException]:
+    """Delete objects with what hangs on them, one by one."""
     errors: dict[str, BaseException] = {}
-    if hasattr(storage, "delete_many"):
-        for batch in batches(names, BATCH):
-            try:
-                storage.delete_many(batch)
-            except DeleteError as error:
-                errors |= error.errors
-        return errors
     for name in names:
         try:
-            storage.delete(name)
+            kinds.delete(storage, name)
         except (ConnectionError, TimeoutError):
             raise
         except Exception as error:  # noqa: BLE001 -- of a storage of somebody else
@@ -199,8 +207,8 @@ def _sweep_copied(report: Report, now: datetime.datetime, dry_run: bool) -> None
             names = {upload.staging for upload in uploads if upload.staging != upload.name}
             try:
                 errors = {} if dry_run else _deleted(storage, names)
-            except (ConnectionError, TimeoutError) as error:
-                report.problems.append(f"{len(names)} names stay, {_called(storage)} cannot be reached: {error}")
+            except Exception as error:  # noqa: BLE001 -- likewise
+                report.problems.append(f"{len(names)} names stay, {_why(storage, error)}")
                 continue
             report.objects += len(names) - len(errors)
             report.problems += [f"{name!r} stays: {type(error).__name__}: {error}" for name, error in errors.items()]
@@ -210,7 +218,7 @@ def _sweep_copied(report: Report, now: datetime.datetime, dry_run: bool) -> None
 
 
 def _has_parts(upload: Upload) -> bool:
-    return upload.kind in PART_KINDS and bool(upload.secret)
+    return upload.kind in PART_KINDS
 
 
 def _names(upload: Upload) -> set[str]:
@@ -258,5 +266,8 @@ def _sweep_spool(report: Report, now: datetime.datetime, dry_run: bool) -> None:
                     spool.remove(path)
 
 
-def _called(storage: Any) -> str:
-    return type(storage).__name__
+def _why(storage: Any, error: Exception) -> str:
+    name = type(storage).__name__
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return f"{name} cannot be reached: {error}"
+    return f"{name} does not delete: {type(error).__name__}: {error}"

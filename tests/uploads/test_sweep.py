@@ -16,7 +16,7 @@ from django.utils import timezone
 from storages.backends.memory import MemoryStorage
 from storages.backends.s3 import S3Storage
 from storages.contract import DeleteError, UploadTerms
-from storages.uploads import claims, kinds, spool
+from storages.uploads import claims, kinds, protocol, spool
 from storages.uploads.models import State, Upload
 from storages.uploads.sweep import sweep
 from tests.buckets import WiredBucket
@@ -148,6 +148,67 @@ def test_nothing_is_left_in_a_real_bucket(bucket, s3, cloud):
     assert {*bucket.objects()} == kept | others
     assert bucket.uploads() == []
     assert Upload.objects.count() == EACH
+
+
+class Killed(BaseException):
+    """What no code of ours catches, as that of a process that is killed."""
+
+
+def begin_in_parts(browser: Browser, monkeypatch: pytest.MonkeyPatch, settings: Any, error: BaseException) -> None:
+    """Begin an upload of which the service knows, and have ``error`` come before the row does."""
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    settings.UPLOADS_PART_SIZE = 5 * 1024**2
+    with monkeypatch.context() as patches, pytest.raises(type(error)):
+        patches.setattr(Clip._meta.get_field("file"), "max_size", 10**8)
+        patches.setattr(kinds.sealing, "seal", fail)
+        if isinstance(error, Killed):
+            patches.setattr(protocol, "_take_back", lambda *_: None)
+        browser.begin(b"", accepts=["multipart"], size=10**7)
+
+
+@pytest.mark.threat("T-30")
+def test_parts_of_a_process_that_was_killed_before_it_noted_them_go(
+    bucket, s3, browser, cloud, monkeypatch, settings, clock
+):
+    begin_in_parts(browser, monkeypatch, settings, Killed())
+    (upload,) = Upload.objects.all()
+    others = [f"site/{upload.target}{ending}" for ending in (".txt", "/part")] + [f"else/{upload.target}"]
+    for key in others:
+        bucket.client.create_multipart_upload(Bucket=bucket.name, Key=key)
+    assert sorted(bucket.uploads()) == sorted([f"site/{upload.target}", *others])
+    clock.forward(2 * DAY)
+    report = sweep()
+    assert (report.problems, report.rows, report.parts) == ([], 1, 1)
+    assert sorted(bucket.uploads()) == sorted(others)
+
+
+@pytest.mark.threat("T-30")
+@pytest.mark.parametrize("error", [RuntimeError("no room"), SystemExit()], ids=repr)
+def test_begin_that_fails_after_the_service_has_begun_leaves_nothing(
+    bucket, s3, browser, cloud, monkeypatch, settings, error
+):
+    begin_in_parts(browser, monkeypatch, settings, error)
+    assert (bucket.uploads(), Upload.objects.count()) == ([], 0)
+
+
+@pytest.mark.threat("T-30")
+@pytest.mark.parametrize("kind", ["multipart", "blocks"])
+def test_upload_that_the_service_opened_and_did_not_answer_is_swept(browser, cloud, clock, monkeypatch, kind):
+    opened = cloud._open_upload
+
+    def silent(*terms: Any) -> None:
+        opened(*terms)
+        raise TimeoutError("no answer")
+
+    monkeypatch.setattr(cloud, "_open_upload", silent)
+    assert browser.begin(b"8 bytes ", accepts=[kind]).status_code == 503
+    assert len(cloud.opened) == 1
+    clock.forward(DAY)
+    report = sweep()
+    assert (report.problems, cloud.opened, Upload.objects.count()) == ([], {}, 0)
 
 
 @pytest.mark.threat("T-30")
@@ -309,6 +370,7 @@ def test_object_that_is_not_deleted_keeps_its_row(cloud, monkeypatch):
         raise DeleteError({"clips/kept": PermissionError("a lock is on it")})
 
     monkeypatch.setattr(cloud, "delete_many", refuse)
+    cloud.failing["delete"] = PermissionError("a lock is on it")  # of what hangs on it, too
     report = sweep()
     assert "clips/kept" in report.problems[0]
     assert [upload.pk for upload in Upload.objects.all()] == [kept.pk] != [gone.pk]
