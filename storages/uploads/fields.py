@@ -12,7 +12,7 @@ from django.apps import apps
 from django.core import checks
 from django.core.exceptions import ValidationError
 from django.core.files.base import File
-from django.db import connections, models, router, transaction
+from django.db import models, transaction
 from django.db.models import signals
 from django.db.models.fields.files import FieldFile
 from django.template.defaultfilters import filesizeformat
@@ -87,7 +87,7 @@ class UploadedDirectly(File):
 class DirectFieldFile(FieldFile):
     """The file of a model instance; saving one that was uploaded directly claims it and copies nothing."""
 
-    _claimed: Upload | None = None  # by a transaction that is not known to be committed
+    claim: claims.Claim | None = None
 
     def save(self, name: str | None, content: Any, save: bool = True) -> None:
         """Store ``content`` under a name made of ``name``; of a direct upload, take it under its own.
@@ -101,29 +101,17 @@ class DirectFieldFile(FieldFile):
         if upload.field != label:
             raise ValueError(f"This was uploaded for {upload.field}, not for {label}; give the form field that name")
         content.close()
-        self._claim(upload)
+        self.claim = claims.Claim(upload)
+        self.claim.make()
         self.name, self.file, self._committed = upload.name, None, True
         setattr(self.instance, self.field.attname, self)
         if save:
             self.instance.save()
 
     def confirm_claim(self) -> None:
-        """Take the upload again if the transaction that took it was rolled back. Raises UploadError."""
-        if self._claimed is not None and not self._is_pending(self._claimed):
-            self._claim(self._claimed)
-
-    def _claim(self, upload: Upload) -> None:
-        claims.take(upload)
-        self._claimed = upload
-        transaction.on_commit(self._settle, using=router.db_for_write(type(upload)))
-
-    def _is_pending(self, upload: Upload) -> bool:
-        """Whether the claim is part of a transaction that goes on: a rollback forgets what was to be done after it."""
-        waiting = connections[router.db_for_write(type(upload))].run_on_commit
-        return any(entry[1] == self._settle for entry in waiting)
-
-    def _settle(self) -> None:
-        self._claimed = None
+        """Take the upload again if the save that took it came to nothing. Raises UploadError."""
+        if self.claim is not None:
+            self.claim.make()
 
 
 class DirectUploadField(models.FileField):
@@ -139,9 +127,8 @@ class DirectUploadField(models.FileField):
       ``UPLOADS_SCANNER``, with True the same and never nothing, with False nothing.
     - ``delete_replaced``: whether a file that was uploaded for this field is deleted when its row has another.
 
-    A claim is part of the transaction that saves the row, so that a rollback gives the upload back: save in one
-    (``ATOMIC_REQUESTS``, ``transaction.atomic()``; Django's admin does). None of these options makes a schema, and so
-    none is in migrations.
+    A claim is part of the transaction that saves the row, so that a rollback gives the upload back; outside of one, a
+    save that fails does. None of these options makes a schema, and so none is in migrations.
     """
 
     attr_class = DirectFieldFile
@@ -237,6 +224,8 @@ class DirectUploadField(models.FileField):
 
     def contribute_to_class(self, cls: Any, name: str, **options: Any) -> None:  # type: ignore[override]
         super().contribute_to_class(cls, name, **options)
+        if not cls._meta.abstract:
+            claims.guard(cls)
         if self.delete_replaced and not cls._meta.abstract:
             signals.post_save.connect(self._after_save)  # of proxies and children too, which are other senders
 
@@ -293,14 +282,16 @@ class DirectUploadField(models.FileField):
 def delete_owned(field: DirectUploadField, name: str, using: str | None = None) -> None:
     """Delete ``name`` once the transaction is committed, if it was uploaded for ``field`` and no row has it.
 
-    To be called after the row that had it is saved: outside a transaction it looks at once.
+    The upload's row stays until its last signature is of no use, so that the sweep finds what is sent late. To be
+    called after the row that had it is saved: outside a transaction it looks at once.
     """
+    from storages.uploads import kinds, protocol
     from storages.uploads.models import State, Upload
 
     def delete() -> None:
         rows = Upload._default_manager.filter(field=field.label, name=name, state=State.CLAIMED)
         if rows.exists() and not field.model._base_manager.using(using).filter(**{field.attname: name}).exists():
-            field.storage.delete(name)
-            rows.delete()
+            kinds.delete(field.storage, name)
+            rows.update(state=State.EXPIRED, expires=protocol.over())
 
     transaction.on_commit(delete, using=using)

@@ -15,14 +15,14 @@ from django.core.exceptions import SuspiciousFileOperation, ValidationError
 from django.core.files.base import File
 from django.core.files.storage import Storage, default_storage
 from django.core.files.utils import validate_file_name
-from django.db import connections, models, router, transaction
+from django.db import models, transaction
 from django.db.models.query_utils import DeferredAttribute
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from storages import sniffing
 from storages.contract import Enforced
-from storages.uploads import addresses, registry
+from storages.uploads import addresses, claims, registry
 from storages.uploads.errors import UploadError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class S3File:
         self.committed = True
         self.posted = False  # by somebody: not to be saved before it was looked at
         self._file: Any = None
-        self._upload: Upload | None = None  # to be claimed when it is saved
+        self.claim: claims.Claim | None = None  # made when it is saved
 
     def __bool__(self) -> bool:
         return bool(self.url) or self._file is not None
@@ -147,26 +147,14 @@ class S3File:
 
     def accept(self, upload: Upload) -> None:
         """Be the file of ``upload``, which is claimed when the row is saved."""
-        self._upload = upload
+        self.claim = claims.Claim(upload)
         self.url, self.posted = addresses.address_of(self.field.storage, upload.name), False
 
-    def claim(self) -> None:
-        """Claim the upload, again if a transaction that did was rolled back. Raises UploadError."""
-        from storages.uploads import claims
-
-        if self._upload is None or self._is_pending():
-            return
-        claims.take(self._upload)
-        transaction.on_commit(self._settle, using=router.db_for_write(type(self._upload)))
-
-    def _is_pending(self) -> bool:
-        from storages.uploads.models import Upload
-
-        waiting = connections[router.db_for_write(Upload)].run_on_commit
-        return any(entry[1] == self._settle for entry in waiting)
-
-    def _settle(self) -> None:
-        self._upload = None
+    def copied(self) -> S3File:
+        """Return a copy for another row, which has to claim for itself what this one has not for good."""
+        file = copy.copy(self)
+        file.claim = self.claim and self.claim.for_another_row()
+        return file
 
 
 class S3FileDescriptor(DeferredAttribute):
@@ -187,7 +175,7 @@ class S3FileDescriptor(DeferredAttribute):
             return
         original = before.original_url if isinstance(before, S3File) else before
         if isinstance(value, S3File):
-            file = copy.copy(value)  # which may be another row's too
+            file = value if value is before else value.copied()  # which may be another row's too
             file.original_url = original
         elif isinstance(value, (str, type(None))):
             file = S3File(value, self.field, original)
@@ -277,8 +265,10 @@ class S3FileField(models.CharField):
     def contribute_to_class(self, cls: Any, name: str, **options: Any) -> None:  # type: ignore[override]
         super().contribute_to_class(cls, name, **options)
         if not cls._meta.abstract:
-            # After the UPDATE, which may fail; before, the old file would be gone for nothing.
-            models.signals.post_save.connect(self._sweep_replaced, sender=cls)
+            # After the UPDATE, which may fail; before, the old file would be gone for nothing. Proxies and children are
+            # other senders.
+            models.signals.post_save.connect(self._after_save)
+            claims.guard(cls)
 
     # Names
 
@@ -401,28 +391,37 @@ class S3FileField(models.CharField):
             raise UploadError("upload_not_found", "This file was not looked at; validate the object before saving it.")
         if not file.committed:
             file._store(self.generate_filename(model_instance, _file_name(file.file)))
-        file.claim()
-        model_instance.__dict__.pop(self._replaced, None)
-        if not add and file.url != file.original_url:
-            rows = type(model_instance)._base_manager.filter(pk=model_instance.pk)
-            old = rows.values_list(self.attname, flat=True).first()
-            if old and str(old) != str(file):
-                model_instance.__dict__[self._replaced] = str(old)
-        file.original_url = file.url
+        if file.claim is not None:
+            file.claim.make()
+        is_another = not add and file.url != file.original_url
+        model_instance.__dict__[self._replaced] = self._url_in_database(model_instance) if is_another else ""
         return file
+
+    def _url_in_database(self, instance: models.Model) -> str:
+        rows = type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk)
+        return str(rows.values_list(self.attname, flat=True).first() or "")
 
     @property
     def _replaced(self) -> str:
         return f"_{self.attname}_replaced"
 
-    def _sweep_replaced(self, instance: models.Model, using: str, **_: Any) -> None:
-        url = instance.__dict__.pop(self._replaced, "")
-        if url:
-            transaction.on_commit(lambda: self._delete_replaced(url), using=using)
+    def _after_save(self, instance: models.Model, using: str, **_: Any) -> None:
+        if not isinstance(instance, self.model) or self._replaced not in instance.__dict__:
+            return
+        old, file = instance.__dict__.pop(self._replaced), getattr(instance, self.attname)
+        new = file.url
+
+        def settle() -> None:  # not before: what came to nothing, a next save begins with the old file again
+            file.original_url = new
+            if old and old != new:
+                self._delete_replaced(old)
+
+        transaction.on_commit(settle, using=using)
 
     def _delete_replaced(self, url: str) -> None:
         """Delete a file that a row of this field had, unless another row of any field like this one has it."""
-        from storages.uploads.models import Upload
+        from storages.uploads import protocol
+        from storages.uploads.models import State, Upload
         from storages.uploads.s3_signing import signing_fields
 
         name = self.name_of(url)
@@ -433,7 +432,9 @@ class S3FileField(models.CharField):
             if field.model._base_manager.filter(**{f"{field.attname}__endswith": ending}).exists():
                 return
         self.storage.delete(name)
-        Upload._base_manager.filter(field=self.label, name=name).delete()
+        # A form may be signed for it still: the row stays until it is not, and the sweep deletes what is sent late.
+        rows = Upload._base_manager.filter(field=self.label, name=name)
+        rows.update(state=State.EXPIRED, expires=protocol.over())
 
     def formfield(self, **options: Any) -> Any:
         """Return a CharField with the widget; ``max_length`` is of what is stored, not of what is posted."""

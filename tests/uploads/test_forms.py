@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
 import re
@@ -11,9 +12,10 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import IntegrityError, transaction
+from django.db.models.signals import post_save
 from django.test import RequestFactory
 
-from storages.uploads import claims, tokens
+from storages.uploads import claims, signals, tokens
 from storages.uploads.errors import UploadError
 from storages.uploads.fields import UploadedDirectly
 from storages.uploads.forms import DirectUploadFormField, cleaned_file
@@ -392,6 +394,91 @@ def test_saving_again_after_a_rollback_does_not_take_what_another_has(anna):
         letter.save()
 
 
+@pytest.mark.threat("T-21")
+@pytest.mark.django_db(transaction=True)
+def test_save_that_fails_outside_a_transaction_gives_the_file_back(anna):
+    """The form is sent again with another title, as after any error; and so is the object saved again."""
+    Letter.objects.create(title="taken")
+    upload = finished(SCAN, anna)
+    said = {"scan": token_of(upload)}
+    form = form_by(anna, {"title": "a", **said})
+    assert form.is_valid()
+    form.instance.title = "taken"  # by somebody who was quicker
+    told = []
+    with receiving(signals.upload_claimed, lambda **sent: told.append(sent["upload"].pk)):
+        with pytest.raises(IntegrityError):
+            form.save()
+        upload.refresh_from_db()
+        assert (upload.state, told) == (State.FINISHED, [])
+        again = form_by(anna, {"title": "b", **said})
+        assert again.is_valid()
+        again.save()
+        assert told == [upload.pk]
+    upload.refresh_from_db()
+    assert upload.state == State.CLAIMED
+    assert Letter.objects.get(title="b").scan.read() == PNG
+    form.instance.title = "c"
+    with pytest.raises(UploadError, match="already_claimed"):
+        form.save()
+
+
+@pytest.mark.threat("T-21")
+@pytest.mark.django_db(transaction=True)
+def test_object_that_was_not_saved_outside_a_transaction_can_be_saved_again(anna):
+    Letter.objects.create(title="taken")
+    upload = finished(SCAN, anna)
+    letter = Letter(title="taken", scan=UploadedDirectly(upload, paper))
+    with pytest.raises(IntegrityError):
+        letter.save()
+    letter.title = "free"
+    letter.save()
+    upload.refresh_from_db()
+    assert (upload.state, Letter.objects.get(title="free").scan.name) == (State.CLAIMED, upload.name)
+
+
+@pytest.mark.threat("T-21")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_new", [True, False])
+def test_file_of_a_row_that_was_saved_is_not_given_back_for_an_error_after_it(anna, is_new):
+    upload = finished(SCAN, anna)
+    letter = Letter(title="a") if is_new else Letter.objects.create(title="a")
+    letter.scan = UploadedDirectly(upload, paper)
+
+    def fail(**sent):
+        raise RuntimeError("after the row")
+
+    with receiving(post_save, fail, sender=Letter), pytest.raises(RuntimeError):
+        letter.save()
+    upload.refresh_from_db()
+    assert (upload.state, Letter.objects.get().scan.name) == (State.CLAIMED, upload.name)
+
+
+@pytest.mark.threat("T-31")
+@pytest.mark.django_db(transaction=True)
+def test_replaced_file_outlives_a_save_that_fails_and_goes_with_the_next(anna):
+    old, new = finished(FILE, anna), finished(FILE, anna)
+    row = Enclosure.objects.create(letter=Letter.objects.create(), file=UploadedDirectly(old, nameless))
+    letter, row.letter_id = row.letter_id, None
+    row.file = UploadedDirectly(new, nameless)
+    with pytest.raises(IntegrityError):
+        row.save()
+    assert set(nameless.client) == {old.name, new.name}
+    assert {*Upload.objects.values_list("pk", "state")} == {(old.pk, "claimed"), (new.pk, "finished")}
+    row.letter_id = letter
+    row.save()
+    assert set(nameless.client) == {new.name}
+    assert {*Upload.objects.values_list("pk", "state")} == {(old.pk, "expired"), (new.pk, "claimed")}
+
+
+@contextlib.contextmanager
+def receiving(signal, receiver, **options):
+    signal.connect(receiver, weak=False, **options)
+    try:
+        yield
+    finally:
+        signal.disconnect(receiver, **options)
+
+
 def test_file_of_another_field_is_not_saved(anna):
     letter = Letter(title="a", scan=UploadedDirectly(finished(FILE, anna), nameless))
     with pytest.raises(ValueError, match=r"uploaded for tests_uploads\.Enclosure\.file"):
@@ -424,7 +511,7 @@ def test_replaced_file_is_deleted_when_that_is_committed(anna, django_capture_on
         row.save()
         assert set(nameless.client) == {old.name, new.name}
     assert set(nameless.client) == {new.name}
-    assert [upload.name for upload in Upload.objects.all()] == [new.name]
+    assert {*Upload.objects.values_list("name", "state")} == {(old.name, "expired"), (new.name, "claimed")}
 
 
 @pytest.mark.threat("T-31")
@@ -516,14 +603,14 @@ def test_neither_way_takes_html_that_is_called_an_image(anna, settings):
 def test_loser_of_two_is_answered_409(client, anna, how, monkeypatch):
     """Of two who save at once the second finds the file taken only when it saves."""
     upload = finished(SCAN, anna)
-    take = claims.take
+    mark = claims._mark
 
-    def take_second(upload):
-        monkeypatch.setattr(claims, "take", take)
+    def mark_second(upload):
+        monkeypatch.setattr(claims, "_mark", mark)
         Letter.objects.create(title="first", scan=UploadedDirectly(Upload.objects.get(), paper))
-        take(upload)
+        mark(upload)
 
-    monkeypatch.setattr(claims, "take", take_second)
+    monkeypatch.setattr(claims, "_mark", mark_second)
     address = "/letters/" if how == "forms" else "/api/letters/"
     response = client.post(address, {"title": "second", "scan": token_of(upload)})
     assert response.status_code == 409

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,61 @@ def test_replaced_file_stays_if_the_transaction_fails():
         report.save()
         raise IntegrityError
     assert default_storage.exists("reports/a.txt")
+
+
+@pytest.mark.parametrize("is_atomic", [False, True])
+def test_replaced_file_goes_with_the_save_that_succeeds(monkeypatch, is_atomic):
+    """One that failed before it has not made the new file the one of before."""
+    report = Report.objects.create(file=stored())
+    report.file = stored(name="reports/b.txt")
+    context = transaction.atomic if is_atomic else nullcontext
+    if not is_atomic:
+        monkeypatch.setattr(Report, "_do_update", failing)
+    with pytest.raises(IntegrityError), context():
+        report.save()
+        raise IntegrityError
+    assert default_storage.exists("reports/a.txt")
+    monkeypatch.undo()
+    report.save()
+    assert default_storage.listdir("reports") == ([], ["b.txt"])
+
+
+def failing(*args):
+    raise IntegrityError("the database says no")
+
+
+class ReportOfAnotherName(Report):
+    class Meta:
+        app_label = "seed_site"
+        proxy = True
+
+
+def test_file_that_is_replaced_through_a_proxy_is_deleted():
+    ReportOfAnotherName.objects.create(file=stored())
+    report = ReportOfAnotherName.objects.get()
+    report.file = None
+    report.save()
+    assert not default_storage.exists("reports/a.txt")
+
+
+@pytest.mark.threat("T-21")
+def test_claim_of_a_save_that_failed_outside_a_transaction_is_given_back(somebody, monkeypatch):
+    url = somebody.upload("reports/c.txt")
+    upload = Upload.objects.get()
+    Upload.objects.update(state=State.FINISHED, name=upload.staging or upload.name)
+    upload.refresh_from_db()
+    report = Report()
+    report.file = url
+    report.file.accept(upload)
+    with monkeypatch.context() as patches, pytest.raises(IntegrityError):
+        patches.setattr(Report, "_do_insert", failing)
+        report.save()
+    assert Upload.objects.get().state == State.FINISHED
+    report.save()
+    assert Upload.objects.get().state == State.CLAIMED
+    other = Report(file=report.file)  # a copy of a file that is taken has nothing to claim
+    other.save()
+    assert str(other.file) == str(report.file)
 
 
 def test_replaced_file_stays_if_other_columns_are_saved():
