@@ -74,7 +74,7 @@ def test_own_headers_are_told_as_those_of_an_object_are():
     assert s3_uploads.said_by(headers) == said
 
 
-def test_azure_tells_a_tier_tags_and_another_kind_of_blob():
+def test_azure_tells_a_tier_and_tags():
     settings = {"cache_control": "x", "content_type": "a/b", "content_disposition": None}
     said = {"cache-control": "x", "x-ms-meta-a": "b", "x-ms-tag-count": "1", "x-ms-access-tier": "Archive"}
     assert azure_storage._headers(settings, {"A": "b"}, 1, "Archive") == said

@@ -190,6 +190,19 @@ def test_addition_to_a_put_is_refused_and_deleted(place, browser, added, told):
     assert place.files() == []
 
 
+@pytest.mark.threat("T-27")
+@pytest.mark.parametrize("place", ["azure"], indirect=True)
+def test_another_kind_of_blob_is_refused_and_deleted(place, browser):
+    """One of pages has its length from the start, and no bytes."""
+    began = begun(browser, "put")
+    pages = {"x-ms-blob-type": "PageBlob", "x-ms-blob-content-length": str(len(BODY))}
+    assert place.send(began["request"], b"", **pages).status == 201
+    response = browser.call("finish", {"upload": began["upload"]})
+    assert code_of(response) == (422, "type_mismatch")
+    assert "x-ms-blob-type" in response.json()["error"]["detail"]
+    assert place.files() == []
+
+
 @pytest.mark.parametrize(("place", "kind"), KINDS[:4], indirect=["place"])
 def test_what_the_storage_gives_its_objects_is_no_addition(place, browser, kind, monkeypatch):
     own = {"cache_control": "max-age=60", "content_disposition": "attachment", "metadata": {"Made_by": "us"}}
