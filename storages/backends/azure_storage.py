@@ -569,7 +569,7 @@ class AzureStorage(BaseStorage):
     def _own_headers(self, key: str) -> Mapping[str, str]:
         given = self._get_write_parameters(key)
         tier = given.get("standard_blob_tier")
-        return _headers(given, given.get("metadata"), len(given.get("tags") or ()), getattr(tier, "value", tier))
+        return _headers(given, given.get("metadata"), getattr(tier, "value", tier))
 
     def _blocks(self, key: str) -> tuple[list[Any], list[Any]]:
         """Return the blocks of a blob, and those that wait to be committed."""
@@ -976,17 +976,20 @@ def _stat_of(properties: Any, size: int, headers: Mapping[str, str] | None = Non
 def _said_of(properties: Any) -> dict[str, str]:
     """Return what a blob has from its writer, beside type and encoding."""
     tier = None if properties.blob_tier_inferred else properties.blob_tier
-    found = _headers(vars(properties.content_settings), properties.metadata, properties.tag_count, tier)
+    found = _headers(vars(properties.content_settings), properties.metadata, tier)
     kind = str(getattr(properties.blob_type, "value", properties.blob_type))
     return found if kind == "BlockBlob" else {**found, "x-ms-blob-type": kind}
 
 
-def _headers(settings: Mapping[str, Any], metadata: Any, tags: int | None, tier: str | None) -> dict[str, str]:
-    """Return these properties of a blob by the names of their headers, without those that it does not have."""
+def _headers(settings: Mapping[str, Any], metadata: Any, tier: str | None) -> dict[str, str]:
+    """Return these properties of a blob by the names of their headers, without those that it does not have.
+
+    No tags: who may not set them can't add any, and Azure's scanner puts its own on what has arrived.
+    """
     names = ("cache_control", "content_disposition", "content_language")
     found = {name.replace("_", "-"): settings.get(name) for name in names}
     found |= {f"x-ms-meta-{name.lower()}": value for name, value in (metadata or {}).items()}
-    found |= {"x-ms-tag-count": tags, "x-ms-access-tier": tier if tier in _TIERS else None}
+    found["x-ms-access-tier"] = tier if tier in _TIERS else None
     return {name: str(value) for name, value in found.items() if value}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from storages.contract import Enforced, PartsMissing, Received, UploadLimits, UploadTerms
 from storages.optional import OptionalModule
@@ -57,7 +57,8 @@ ADDITIONS = (
 
 # What the answer to a HEAD tells of what a writer has said, beside type and encoding.
 _SAID = ("cache-control", "content-disposition", "content-language", "expires", "x-amz-website-redirect-location")
-_METADATA, _TAGS, _TAG_COUNT, _CLASS = "x-amz-meta-", "x-amz-tagging", "x-amz-tagging-count", "x-amz-storage-class"
+# But no tags, which no service takes with what is signed here, and which scanners of AWS put on what has arrived.
+_METADATA, _CLASS = "x-amz-meta-", "x-amz-storage-class"
 # Only those that a writer has to ask for: a bucket of a service other than AWS may have one of its own.
 _CLASSES = {*("DEEP_ARCHIVE", "GLACIER", "GLACIER_IR", "INTELLIGENT_TIERING", "ONEZONE_IA", "REDUCED_REDUNDANCY")}
 
@@ -128,17 +129,12 @@ def said_of(answer: Mapping[str, str]) -> dict[str, str]:
     found = {name: value for name, value in answer.items() if name in _SAID or name.startswith(_METADATA)}
     if answer.get(_CLASS) in _CLASSES:
         found[_CLASS] = answer[_CLASS]
-    if answer.get(_TAG_COUNT, "0") != "0":
-        found[_TAG_COUNT] = answer[_TAG_COUNT]
     return found
 
 
 def said_by(headers: Mapping[str, str]) -> dict[str, str]:
     """Return what said_of() gives for an object that was written with ``headers``."""
-    lowered = {name.lower(): value for name, value in headers.items()}
-    if _TAGS in lowered:
-        lowered[_TAG_COUNT] = str(len(parse_qsl(lowered[_TAGS], keep_blank_values=True)))
-    return said_of(lowered)
+    return said_of({name.lower(): value for name, value in headers.items()})
 
 
 def form_fields(headers: Mapping[str, str], terms: UploadTerms, *, checksums: bool) -> tuple[dict[str, str], list[Any]]:

@@ -55,8 +55,7 @@ def test_what_neither_place_of_the_object_is_given_was_added(headers, added):
         ({"x-amz-storage-class": "STANDARD"}, False),
         ({"x-amz-storage-class": "STANDARD_IA"}, False),  # which a bucket of R2 may give to all of its objects
         ({"x-amz-storage-class": "GLACIER"}, True),
-        ({"x-amz-tagging-count": "2"}, True),
-        ({"x-amz-tagging-count": "0"}, False),
+        ({"x-amz-tagging-count": "2"}, False),  # by a scanner of AWS
         ({"x-amz-website-redirect-location": "/evil"}, True),
         ({"x-amz-server-side-encryption": "AES256"}, False),  # by the bucket's own rule
         ({"x-amz-meta-a": "b"}, True),
@@ -70,15 +69,15 @@ def test_s3_tells_what_a_writer_says(told, kept):
 
 def test_own_headers_are_told_as_those_of_an_object_are():
     headers = {"Cache-Control": "max-age=1", "x-amz-meta-Made-By": "us", "x-amz-tagging": "a=b&c=", "Content-Type": "a"}
-    said = {"cache-control": "max-age=1", "x-amz-meta-made-by": "us", "x-amz-tagging-count": "2"}
+    said = {"cache-control": "max-age=1", "x-amz-meta-made-by": "us"}
     assert s3_uploads.said_by(headers) == said
 
 
-def test_azure_tells_a_tier_and_tags():
+def test_azure_tells_a_tier():
     settings = {"cache_control": "x", "content_type": "a/b", "content_disposition": None}
-    said = {"cache-control": "x", "x-ms-meta-a": "b", "x-ms-tag-count": "1", "x-ms-access-tier": "Archive"}
-    assert azure_storage._headers(settings, {"A": "b"}, 1, "Archive") == said
-    assert azure_storage._headers({}, None, None, "P10") == {}
+    said = {"cache-control": "x", "x-ms-meta-a": "b", "x-ms-access-tier": "Archive"}
+    assert azure_storage._headers(settings, {"A": "b"}, "Archive") == said
+    assert azure_storage._headers({}, None, "P10") == {}
 
 
 def test_google_tells_what_a_put_may_add():

@@ -245,6 +245,7 @@ def raising(error):
 # Tampering
 
 SECRET = "site/secret.txt"
+TAGS = "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
 
 
 @dataclasses.dataclass
@@ -398,6 +399,8 @@ POST_CHANGES: dict[str, Change] = {
     "another's ACL as a field for a header": lambda case: case.grant.but(fields={"x-amz-acl": "public-read"}),
     "metadata": lambda case: case.grant.but(fields={"x-amz-meta-a": "b"}),
     "a storage class": lambda case: case.grant.but(fields={"x-amz-storage-class": "GLACIER"}),
+    "tags": lambda case: case.grant.but(fields={"tagging": TAGS}),
+    "tags as a field for a header": lambda case: case.grant.but(fields={"x-amz-tagging": "a=b"}),
     "a redirect": lambda case: case.grant.but(fields={"success_action_redirect": "https://evil.example"}),
     "another answer": lambda case: case.grant.but(fields={"success_action_status": "200"}),
     "other bucket": lambda case: case.grant.at(case.bucket.name, case.bucket.second),
@@ -458,7 +461,8 @@ NO_EFFECT = {
         (server, "multipart", name) for server in OPTIONS for name in HTTPS_OWN
     ),  # the object has those it was begun with
     ("ceph", "multipart", "metadata"),
-    ("seaweedfs", "post", "another's ACL"),  # the field is ignored
+    ("seaweedfs", "post", "another's ACL"),  # the fields are ignored
+    ("seaweedfs", "post", "tags"),
     ("seaweedfs", "post", "a redirect"),  # it leads the one who sends the form, who could go there without us
 }
 
@@ -568,8 +572,9 @@ def everything(bucket, key) -> tuple:
     """Return the bytes of an object, all headers that it is told with, and who may do what with it."""
     answer = bucket.client.head_object(Bucket=bucket.name, Key=key)["ResponseMetadata"]["HTTPHeaders"]
     acl = bucket.client.get_object_acl(Bucket=bucket.name, Key=key)
+    tags = bucket.client.get_object_tagging(Bucket=bucket.name, Key=key)["TagSet"]
     headers = {name: value for name, value in answer.items() if name not in VOLATILE}
-    return bucket.get(key), headers, acl["Grants"], acl["Owner"]
+    return bucket.get(key), headers, acl["Grants"], acl["Owner"], tags
 
 
 def grants(bucket, key) -> list[str]:
