@@ -383,7 +383,10 @@ class BaseStorage(StorageMixin, Storage):
             self._discard(key)
 
     def own_headers(self, name: str) -> Mapping[str, str]:
-        """Return what this storage itself gives to an object under ``name``, as Stat.headers has it; no request."""
+        """Return what this storage itself gives to an object under ``name``, as Stat.headers has it; no request.
+
+        A value may be ANY: that of nobody else, as it is signed, or set anew by a copy.
+        """
         key = self._file_key(name)
         with self._translating(name):
             return self._own_headers(key)

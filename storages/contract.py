@@ -37,6 +37,9 @@ class Capabilities:
     missing: dict[str, str] = field(default_factory=dict, compare=False)  # what is impossible, and why; for the docs
 
 
+ANY = ""  # of a header of its own: the value that a storage gives may be another one every time, and nobody else's
+
+
 @dataclass(frozen=True)
 class Stat:
     """What the service knows of one object."""

@@ -25,6 +25,7 @@ from django.utils import timezone
 from storages import process, usual
 from storages.base import BaseStorage, batches
 from storages.contract import (
+    ANY,
     PATIENCE,
     Body,
     Capabilities,
@@ -567,9 +568,8 @@ class AzureStorage(BaseStorage):
         self._blob(key).delete_blob(delete_snapshots="include", timeout=self.timeout)
 
     def _own_headers(self, key: str) -> Mapping[str, str]:
-        given = self._get_write_parameters(key)
-        tier = given.get("standard_blob_tier")
-        return _headers(given, given.get("metadata"), getattr(tier, "value", tier))
+        by_copy = _headers_of({"cache_control": self.cache_control, **self.get_object_parameters(key)})
+        return {**_headers_of(self._get_write_parameters(key)), **dict.fromkeys(by_copy, ANY)}
 
     def _blocks(self, key: str) -> tuple[list[Any], list[Any]]:
         """Return the blocks of a blob, and those that wait to be committed."""
@@ -979,6 +979,11 @@ def _said_of(properties: Any) -> dict[str, str]:
     found = _headers(vars(properties.content_settings), properties.metadata, tier)
     kind = str(getattr(properties.blob_type, "value", properties.blob_type))
     return found if kind == "BlockBlob" else {**found, "x-ms-blob-type": kind}
+
+
+def _headers_of(parameters: Mapping[str, Any]) -> dict[str, str]:
+    tier = parameters.get("standard_blob_tier")
+    return _headers(parameters, parameters.get("metadata"), getattr(tier, "value", tier))
 
 
 def _headers(settings: Mapping[str, Any], metadata: Any, tier: str | None) -> dict[str, str]:

@@ -23,6 +23,7 @@ from storages import process, usual
 from storages.base import BaseStorage, batches
 from storages.compress import CompressStorageMixin
 from storages.contract import (
+    ANY,
     Body,
     Capabilities,
     Enforced,
@@ -481,7 +482,7 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
             self._end_session(state)
 
     def _own_headers(self, key: str) -> Mapping[str, str]:
-        return _headers(self.get_object_parameters(key))
+        return dict.fromkeys(_headers(self.get_object_parameters(key)), ANY)  # a copy sets them
 
     def _end_session(self, url: str) -> None:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from storages.contract import Stat
+from storages.contract import ANY, Stat
 
 # Of Cache-Control: with these, caches keep less. Browsers send "no-cache" by themselves with a conditional request, and
 # services tell "private, max-age=0" of an object that was given nothing.
@@ -21,7 +21,7 @@ def of(stat: Stat, storage: Any, *names: str) -> list[str]:
     if not found:
         return []
     own: list[Mapping[str, str]] = [storage.own_headers(name) for name in dict.fromkeys(names)]
-    return sorted(name for name, value in found.items() if all(one.get(name) != value for one in own))
+    return sorted(name for name, value in found.items() if all(one.get(name) not in (ANY, value) for one in own))
 
 
 def _is_harmless(name: str, value: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from storages.backends import azure_storage, gcloud, s3_uploads
-from storages.contract import Stat
+from storages.contract import ANY, Stat
 from storages.uploads import additions
 from tests.uploads.conftest import code_of, row_of
 from tests.uploads.kinds import KINDS
@@ -40,12 +40,16 @@ class Owner:
         ({"expires": "Thu, 01 Jan 2099 00:00:00 GMT"}, ["expires"]),
         ({"content-disposition": "inline"}, ["content-disposition"]),
         ({"content-language": "de"}, []),
+        ({"x-amz-meta-at": "12:00"}, []),
+        ({"x-amz-meta-at": ""}, []),
         ({"x-amz-meta-by": "him", "x-amz-meta-and": ""}, ["x-amz-meta-and", "x-amz-meta-by"]),
     ],
     ids=str,
 )
 def test_what_neither_place_of_the_object_is_given_was_added(headers, added):
-    owner = Owner(a={"cache-control": "max-age=60", "x-amz-meta-by": "us"}, b={"content-language": "de"})
+    owner = Owner(
+        a={"cache-control": "max-age=60", "x-amz-meta-by": "us"}, b={"content-language": "de", "x-amz-meta-at": ANY}
+    )
     assert additions.of(Stat(3, headers=headers), owner, "a", "b") == added
 
 

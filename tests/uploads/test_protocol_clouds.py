@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from typing import Any
 
 import pytest
@@ -205,7 +206,10 @@ def test_another_kind_of_blob_is_refused_and_deleted(place, browser):
 
 @pytest.mark.parametrize(("place", "kind"), KINDS[:4], indirect=["place"])
 def test_what_the_storage_gives_its_objects_is_no_addition(place, browser, kind, monkeypatch):
-    own = {"cache_control": "max-age=60", "content_disposition": "attachment", "metadata": {"Made_by": "us"}}
+    def own(key: str, content: Any) -> dict[str, Any]:
+        at = {"Made_by": "us", "At": str(time.time_ns())}  # another one every time
+        return {"cache_control": "max-age=60", "content_disposition": "attachment", "metadata": at}
+
     monkeypatch.setattr(place.storage, "object_parameters", own)
     began = begun(browser, kind)
     send_all(browser, place, began)
@@ -216,6 +220,18 @@ def test_what_the_storage_gives_its_objects_is_no_addition(place, browser, kind,
         "attachment",
         True,
     )
+
+
+@pytest.mark.threat("T-27")
+@pytest.mark.parametrize(
+    ("place", "header"), [("azure", "x-ms-blob-cache-control"), ("gcs", "Cache-Control")], indirect=["place"]
+)
+def test_value_of_a_header_is_the_storages_whatever_the_sender_gave(place, browser, header, monkeypatch):
+    monkeypatch.setattr(place.storage, "object_parameters", {"cache_control": "max-age=60"})
+    began = begun(browser, "put")
+    assert place.send(began["request"], BODY, **{header: "max-age=9"}).status in (200, 201)
+    row = row_of(browser.ok("finish", {"upload": began["upload"]}))
+    assert place.storage.stat(row.name).headers == {"cache-control": "max-age=60"}
 
 
 def snapped(browser: Any, place: Place) -> Any:
