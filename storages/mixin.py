@@ -239,7 +239,7 @@ class StorageMixin(SettingsMixin):
         return parameters
 
     def _guessed_type(self, name: str) -> str:
-        guess, encoding = mimetypes.guess_type(name)
+        guess, encoding = mimetypes.guess_type(f"./{name}")  # "data:..." is a name, and no URL
         if encoding:
             return ENCODED_TYPES.get(encoding, self.default_content_type)
         return guess or self.default_content_type

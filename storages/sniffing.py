@@ -6,6 +6,7 @@ The signatures are those of mimesniff.spec.whatwg.org, and of the formats' own d
 from __future__ import annotations
 
 import mimetypes
+import posixpath
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -23,11 +24,25 @@ ACTIVE_TYPES = frozenset(
 )
 
 
+# Extensions that servers have such a type for, and that not every machine's list of types has, or has so.
+_ACTIVE_EXTENSIONS = {
+    **dict.fromkeys((".shtm", ".shtml"), "text/html"),
+    **dict.fromkeys((".xht", ".xhtml"), "application/xhtml+xml"),
+    **dict.fromkeys((".mathml", ".mml"), "application/mathml+xml"),
+    **{f".{name}": f"application/{name}+xml" for name in ("atom", "rdf", "rss", "xslt")},
+    ".xbl": "application/xml",
+    ".xul": "application/vnd.mozilla.xul+xml",
+    ".svgz": "image/svg+xml",  # packed, which servers then say
+}
+
+_SCRIPT_NAMES = ("ecmascript", "javascript", "x-ecmascript", "x-javascript")
+
 # Other names of a type: what browsers, Pillow and old lists say.
 ALIASES = {
-    **dict.fromkeys(
-        ("application/ecmascript", "application/javascript", "application/x-javascript"), "text/javascript"
-    ),
+    # mimesniff.spec.whatwg.org/#javascript-mime-type: a browser runs a script of any of them.
+    **{f"{top}/{name}": "text/javascript" for top in ("application", "text") for name in _SCRIPT_NAMES},
+    **dict.fromkeys((f"text/javascript1.{minor}" for minor in range(6)), "text/javascript"),
+    **dict.fromkeys(("text/jscript", "text/livescript"), "text/javascript"),
     **dict.fromkeys(("text/xml", "text/xsl"), "application/xml"),
     **dict.fromkeys(("image/jpg", "image/pjpeg", "image/mpo"), "image/jpeg"),  # mpo: of phones with two lenses
     "image/x-png": "image/png",
@@ -169,7 +184,24 @@ def is_allowed(content_type: str, allowed: Iterable[str]) -> bool:
     patterns = {essence(pattern) for pattern in allowed}
     if kind in patterns or "*/*" in patterns:
         return True
-    return f"{kind.partition('/')[0]}/*" in patterns and kind not in ACTIVE_TYPES
+    return f"{kind.partition('/')[0]}/*" in patterns and not is_active(kind)
+
+
+def is_active(content_type: str) -> bool:
+    """Whether a browser runs or renders it as a document, as it does with every kind of XML."""
+    kind = essence(content_type)
+    return kind in ACTIVE_TYPES or kind.endswith("+xml")
+
+
+def type_of(name: str) -> tuple[str | None, str | None]:
+    """Return the type that a name tells and how the file is packed, each None where it tells nothing.
+
+    What servers give to browsers to run is known on every machine.
+    """
+    name = name.rstrip(". ")  # which some disks drop
+    guess, encoding = mimetypes.guess_type(f"./{name}")  # "data:,a.html" is a name here, and no URL
+    known = _ACTIVE_EXTENSIONS.get(posixpath.splitext(name)[1].lower())
+    return (known, None) if known and (guess is None or encoding) else (guess, encoding)
 
 
 def agrees(content_type: str, head: bytes) -> bool:
@@ -184,7 +216,7 @@ def agrees(content_type: str, head: bytes) -> bool:
     if kind in _SIGNED and kind not in _LOOSE:
         return False
     if not _is_text(kind):
-        return kind in _LOOSE or kind in _MARKUP or not _HTML.match(head)
+        return kind in _LOOSE or kind in _MARKUP or not (_HTML.match(head) or (_is_media(kind) and _XML.match(head)))
     return _is_plain(head) and _fits_markup(kind, head)
 
 
@@ -195,10 +227,18 @@ def fits(name: str, claim: str, head: bytes, allowed: Iterable[str]) -> bool:
     """
     if not is_allowed(claim, allowed) or not agrees(claim, head):
         return False
-    guess, encoding = mimetypes.guess_type(name)
+    guess, encoding = type_of(name)
     if guess is None or encoding:
         return True
-    return agrees(guess, head) and (essence(guess) not in ACTIVE_TYPES or is_allowed(guess, allowed))
+    if not agrees(guess, head):
+        return False
+    if is_active(guess) and not is_allowed(guess, allowed):  # or one XML for another, which has several names
+        return is_active(claim) and essence(guess) not in ACTIVE_TYPES
+    return True
+
+
+def _is_media(kind: str) -> bool:
+    return kind.startswith(("audio/", "font/", "image/", "video/"))
 
 
 def _is_text(kind: str) -> bool:

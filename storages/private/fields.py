@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import mimetypes
 import posixpath
 import warnings
 from collections.abc import Callable, Iterable
@@ -87,7 +86,7 @@ class PrivateFileField(models.FileField):
 
     def _check_upload(self, file: Any, name: str) -> None:
         if self.content_types:
-            claim = getattr(file, "content_type", None) or mimetypes.guess_type(name)[0] or sniffing.OCTETS
+            claim = getattr(file, "content_type", None) or sniffing.type_of(name)[0] or sniffing.OCTETS
             if not sniffing.fits(name, claim, sniffing.head_of(file), self.content_types):
                 raise ValidationError(self.error_messages["invalid_file_type"], code="invalid_file_type")
         if self.max_file_size is not None and file.size > self.max_file_size:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import datetime
-import mimetypes
 import posixpath
 import shutil
 import tempfile
@@ -361,7 +360,7 @@ class S3FileField(models.CharField):
             raise ValidationError(_("The file is too large."), code="too_large")
         if self.content_types:
             name = _file_name(content)
-            claim = getattr(content, "content_type", None) or mimetypes.guess_type(name)[0] or sniffing.OCTETS
+            claim = getattr(content, "content_type", None) or sniffing.type_of(name)[0] or sniffing.OCTETS
             position = content.tell()
             content.seek(0)
             head = content.read(sniffing.HEAD)

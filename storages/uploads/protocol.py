@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import mimetypes
 from typing import Any
 
 from django.http import HttpRequest
@@ -206,7 +205,7 @@ def _check_type(field: Any, said: schema.Begin) -> None:
     """Refuse a type, or an extension that says another one, that the field does not list."""
     if not field.content_types:
         return
-    guess, encoding = mimetypes.guess_type(said.filename)
+    guess, encoding = sniffing.type_of(said.filename)
     types = [said.content_type, *([guess] if guess and not encoding else [])]
     if not all(sniffing.is_allowed(kind, field.content_types) for kind in types):
         raise UploadError("type_not_allowed", "Files of this type are not taken.", field="content_type")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import mimetypes
 import posixpath
 import re
 import secrets
@@ -130,7 +129,7 @@ def directory_of(field: Any) -> str | None:
 def _type_of(filename: str, fields: list[Any]) -> str:
     """Return the type that is signed, as the name has it. Raises UploadError type_not_allowed."""
     guess = lookups().get(posixpath.splitext(filename)[1].lower().lstrip("."))
-    guess = sniffing.essence(guess or mimetypes.guess_type(filename)[0] or sniffing.OCTETS)
+    guess = sniffing.essence(guess or sniffing.type_of(filename)[0] or sniffing.OCTETS)
     restricted = [field for field in fields if field.content_types]
     if restricted and len(restricted) == len(fields):
         if not any(sniffing.is_allowed(guess, field.content_types) for field in restricted):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import mimetypes
 import re
 from typing import Any, NamedTuple
 
+from storages import sniffing
 from storages.sniffing import OCTETS, essence
 from storages.uploads import naming
 from storages.uploads.errors import UploadError
@@ -111,7 +111,7 @@ def _type(said: dict[str, Any], filename: str) -> str:
     given = said.get("content_type", "")
     if not isinstance(given, str) or len(given) > 255:
         raise _bad("content_type", "content_type is a text such as image/png.")
-    guess, encoding = mimetypes.guess_type(filename)
+    guess, encoding = sniffing.type_of(filename)
     kind = essence(given or (guess if not encoding else None) or OCTETS)
     if not _TYPE.fullmatch(kind):
         raise _bad("content_type", "content_type is a text such as image/png.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mimetypes
 import re
 
 import pytest
@@ -275,6 +276,16 @@ TYPES = [
     ("image/gif", GIF, "evil.html", False),
     ("image/png", PNG, "a.jpg", False),
     ("image/gif", b"GIF89a=1;alert(1)", "evil.js", False),
+    *(
+        ("text/plain", b"not yet", name, False)
+        for name in ("evil.html.", "evil.svg ", "evil.xht", "evil.xhtml", "data:,evil.html")
+    ),
+    ("image/x-of-nobody", b"\x1f\x8b\x08\x00", "evil.svgz", False),
+    ("image/x-of-nobody", SVG, "a.ofnobody", False),
+    ("application/x-of-nobody", b"<?xml version='1.0'?><mxfile/>", "a.ofnobody", True),
+    ("application/gzip", b"\x1f\x8b\x08\x00", "sitemap.xml.gz", True),
+    ("application/rss+xml", b"<?xml version='1.0'?><rss/>", "a.rss", True),
+    ("text/csv", b"a,b\n", "data:a.csv", True),
 ]
 
 
@@ -286,10 +297,23 @@ def test_claim_bytes_and_name_have_to_agree(claim, content, name, taken):
     assert sniffing.fits(name, claim, content, [claim]) is taken
 
 
+@pytest.mark.threat("T-27")
+@pytest.mark.parametrize(
+    "name", ["a.html", "a.shtml", "a.svg", "a.svgz", "a.xht", "a.xhtml", "a.xslt", "a.xul", "a.js"]
+)
+def test_what_browsers_run_is_known_on_a_machine_without_a_list_of_types(name, monkeypatch):
+    monkeypatch.setattr(mimetypes, "guess_type", mimetypes.MimeTypes(filenames=()).guess_type)
+    assert not sniffing.fits(name, "image/x-of-nobody", b"not yet", ["image/*"])
+
+
 @pytest.mark.parametrize(
     ("claim", "allowed", "expected"),
     [
         ("image/png", ["image/*"], True),
+        ("image/of-nobody+xml", ["image/*"], False),
+        ("application/rss+xml", ["application/*"], False),
+        *((f"text/{name}", ["text/*"], False) for name in ("ecmascript", "jscript", "livescript", "javascript1.2")),
+        ("application/x-ecmascript", ["application/*"], False),
         ("IMAGE/PNG; q=1", ["image/png"], True),
         ("image/jpg", ["image/jpeg"], True),
         ("image/svg+xml", ["image/*"], False),  # a document with scripts
