@@ -598,9 +598,14 @@ class GoogleCloudStorage(CompressStorageMixin, BaseStorage):
         return self._limits["retry"](self._send_once)(method, url, **arguments)
 
     def _send_once(self, method: str, url: str, **arguments: Any) -> Any:
-        answer = self.client._http.request(
-            method, url, timeout=self._limits["timeout"], allow_redirects=False, **arguments
-        )
+        try:
+            answer = self.client._http.request(
+                method, url, timeout=self._limits["timeout"], allow_redirects=False, **arguments
+            )
+        except Exception as failure:
+            if _SESSION_ID.search(str(failure)):  # of a connection that failed, told with its URL
+                raise type(failure)(_without_session(str(failure))) from None
+            raise
         if answer.status_code >= 400:
             with contextlib.closing(answer):
                 error = exceptions.from_http_response(answer)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import datetime
 import time
+import traceback
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -427,6 +428,17 @@ def test_error_does_not_tell_the_session(storage, strict, session):
     with pytest.raises(PermissionError) as error:
         storage.received_parts("v.mp4", "resumable", session)
     assert session.partition("upload_id=")[2] not in f"{error.value} {error.value.__cause__}"
+
+
+@pytest.mark.threat("T-33")
+@pytest.mark.parametrize("method", ["received_parts", "abandon_upload"])
+def test_connection_that_fails_does_not_tell_the_session(google, strict, method):
+    storage = made(google, strict.url, connect_timeout=1, retry_deadline=0.1)
+    session = f"http://127.0.0.1:1/upload/b/bkt/o?uploadType=resumable&upload_id={'S' * 40}"
+    with pytest.raises(ConnectionError) as error:
+        getattr(storage, method)("v.mp4", "resumable", session)
+    assert "upload_id=" in str(error.value)
+    assert "SSS" not in "".join(traceback.format_exception(error.value))  # as a log has it
 
 
 @pytest.mark.threat("T-33")
