@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import shlex
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -184,6 +185,22 @@ def test_cli_is_a_command_of_aws(offline, command, verb):
     printed = run(command, "--offline", "--format=cli", *origin)[0]
     assert printed.startswith(f"aws s3api {verb} --bucket media --")
     assert json.loads(printed.partition("'")[2].rpartition("'")[0])
+
+
+def test_cli_survives_a_shell(offline, monkeypatch):
+    rule = {"ID": "Anna's", "AllowedOrigins": ["*"], "AllowedMethods": ["GET"]}
+    monkeypatch.setattr("storages.uploads.services.s3.read_cors", lambda storage: [rule])
+    words = shlex.split(run("uploads_cors", "--format=cli", f"--origin={ORIGIN}")[0])
+    assert words[:5] == ["aws", "s3api", "put-bucket-cors", "--bucket", "media"]
+    assert json.loads(words[-1])["CORSRules"][1] == rule
+
+
+def test_star_in_a_command_for_azure_is_no_name_of_a_file():
+    rule = {"allowed_origins": ["*"], "allowed_methods": ["GET"], "allowed_headers": ["*"], "exposed_headers": ["*"]}
+    storage = SimpleNamespace(account_name="account")
+    printed = azure.shown(storage, "cors", [{**rule, "max_age_in_seconds": 60}], "cli")
+    assert " * " not in printed
+    assert shlex.split(printed).count("*") == 3
 
 
 def test_days_follow_how_long_uploads_may_take(offline, settings):

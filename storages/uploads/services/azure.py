@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 from storages.uploads.services import MAX_AGE, Rules, Unsupported, with_origins
@@ -81,12 +82,11 @@ def shown(storage: Any, what: str, rules: Rules, form: str) -> str:
 
 
 def _command(storage: Any, rule: dict[str, Any]) -> str:
-    exposed = f" --exposed-headers {' '.join(rule['exposed_headers'])}" if rule["exposed_headers"] else ""
-    return (
-        f"az storage cors add --account-name {storage.account_name} --services b --methods "
-        f"{' '.join(rule['allowed_methods'])} --origins {' '.join(rule['allowed_origins'])} --allowed-headers "
-        f"{' '.join(rule['allowed_headers'])}{exposed} --max-age {rule['max_age_in_seconds']}"
-    )
+    exposed = ["--exposed-headers", *rule["exposed_headers"]] if rule["exposed_headers"] else []
+    words = ["az", "storage", "cors", "add", "--account-name", storage.account_name, "--services", "b", "--methods"]
+    words += [*rule["allowed_methods"], "--origins", *rule["allowed_origins"]]
+    words += ["--allowed-headers", *rule["allowed_headers"], *exposed, "--max-age", str(rule["max_age_in_seconds"])]
+    return shlex.join(words)  # a star is no name of a file
 
 
 def _listed(name: str, value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -75,9 +76,9 @@ def shown(storage: Any, what: str, rules: Rules, form: str) -> str:
     if form == "xml":
         return _xml(what, rules)
     verb = "put-bucket-cors --cors" if what == "cors" else "put-bucket-lifecycle-configuration --lifecycle"
-    endpoint = f" --endpoint-url {storage.endpoint_url}" if storage.endpoint_url else ""
-    command = verb.replace(" ", f"{endpoint} --bucket {storage.bucket_name} ")
-    return f"aws s3api {command}-configuration '{json.dumps(document)}'"
+    endpoint = f" --endpoint-url {shlex.quote(storage.endpoint_url)}" if storage.endpoint_url else ""
+    command = verb.replace(" ", f"{endpoint} --bucket {shlex.quote(storage.bucket_name)} ")
+    return f"aws s3api {command}-configuration {shlex.quote(json.dumps(document))}"
 
 
 def _asked(client: Any, ask: Any, bucket: str, key: str) -> Rules:
