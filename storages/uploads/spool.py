@@ -112,7 +112,7 @@ def reading(upload: Upload) -> Iterator[File]:
 
     Raises UploadError: state_conflict where another request works on it, parts_missing where it is not whole.
     """
-    with _locked(upload) as descriptor:
+    with _locked(upload, create=not upload.size) as descriptor:  # nobody sends a file that is empty
         if os.fstat(descriptor).st_size != upload.size or upload.offset != upload.size:
             raise UploadError("parts_missing", "The upload is not complete.")
         with open(descriptor, "rb", closefd=False) as content:

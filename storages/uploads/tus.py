@@ -12,7 +12,6 @@ by a browser on its own, and opens the upload to its user alone.
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import uuid
 from typing import Any
@@ -34,7 +33,7 @@ from storages.uploads.views import failure
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,expiration,checksum,termination"
-ALGORITHMS = ("sha256", "sha1")
+ALGORITHMS = {"sha256": 32, "sha1": 20}  # bytes
 MIME = "application/offset+octet-stream"
 TOKEN = "Upload-Token"  # noqa: S105 -- the header's name
 CHECKSUM_MISMATCH = 460  # tus; no status of HTTP
@@ -142,8 +141,12 @@ class TusView(View):
 def metadata(header: str) -> dict[str, str]:
     """Return what Upload-Metadata says: key to text. Raises UploadError (bad_request)."""
     told: dict[str, str] = {}
-    for pair in filter(None, (pair.strip() for pair in header[:LONGEST_METADATA].split(","))):
+    if len(header) > LONGEST_METADATA:
+        raise UploadError("bad_request", f"Upload-Metadata has more than {LONGEST_METADATA} characters.")
+    for pair in filter(None, (pair.strip() for pair in header.split(","))):
         key, _, value = pair.partition(" ")
+        if key in told:
+            raise UploadError("bad_request", "A key of Upload-Metadata comes twice.", field=key)
         try:
             told[key] = base64.b64decode(value, validate=True).decode()
         except ValueError as error:
@@ -175,9 +178,10 @@ def _checksum(header: str | None) -> spool.Checksum | None:
     if header is None:
         return None
     algorithm, _, text = header.partition(" ")
-    with contextlib.suppress(binascii.Error):
-        if algorithm in ALGORITHMS:
-            return spool.Checksum(algorithm, base64.b64decode(text, validate=True))
+    with contextlib.suppress(ValueError):  # binascii.Error, or characters that are none of ASCII
+        value = base64.b64decode(text, validate=True)
+        if len(value) == ALGORITHMS.get(algorithm):
+            return spool.Checksum(algorithm, value)
     raise UploadError("bad_request", "Upload-Checksum is sha256 or sha1, and the sum in base64.")
 
 
