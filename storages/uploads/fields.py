@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import mimetypes
 import posixpath
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from django.apps import apps
 from django.core import checks
 from django.core.exceptions import ValidationError
 from django.core.files.base import File
-from django.db import models, transaction
+from django.db import models, router, transaction
 from django.db.models import signals
 from django.db.models.fields.files import FieldFile
 from django.template.defaultfilters import filesizeformat
@@ -21,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from storages import sniffing
 from storages.contract import Enforced
-from storages.uploads import claims, registry
+from storages.uploads import claims, registry, targets
 
 # Under these names, as django-buckets has them.
 from storages.uploads.legacy import S3File as S3File  # noqa: PLC0414
@@ -200,7 +199,7 @@ class DirectUploadField(models.FileField):
         if isinstance(file, UploadedDirectly):  # its bytes were looked at when it was finished
             return sniffing.is_allowed(file.content_type, allowed)
         name = str(file.name)
-        claim = getattr(file, "content_type", None) or mimetypes.guess_type(name)[0] or sniffing.OCTETS
+        claim = getattr(file, "content_type", None) or sniffing.type_of(name)[0] or sniffing.OCTETS
         return sniffing.fits(name, claim, sniffing.head_of(file), allowed)
 
     @cached_property
@@ -217,10 +216,22 @@ class DirectUploadField(models.FileField):
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
         """Store the file, or claim the upload. Raises UploadError if another row has it."""
         if self.delete_replaced:
-            setattr(model_instance, self._replaced, "" if add else self._name_in_database(model_instance))
+            database = model_instance._state.db or router.db_for_write(self.model, instance=model_instance)
+            before = "" if add else self._name_in_database(model_instance, database)
+            setattr(model_instance, self._replaced, (database, before))
         if isinstance(file := getattr(model_instance, self.attname), DirectFieldFile):
             file.confirm_claim()
         return super().pre_save(model_instance, add)
+
+    def get_db_prep_save(self, value: Any, connection: Any) -> Any:
+        """Return the name. Raises ValueError for an upload that was not claimed, as update() and bulk_update() have it.
+
+        The row would have a name that the client chose, and the sweep would delete the file.
+        """
+        file = value if isinstance(value, UploadedDirectly) else getattr(value, "_file", None)
+        if isinstance(file, UploadedDirectly) and not getattr(value, "_committed", False):
+            raise ValueError(f"{self.label}: save() claims a direct upload; update() and bulk_update() do not")
+        return super().get_db_prep_save(value, connection)
 
     def contribute_to_class(self, cls: Any, name: str, **options: Any) -> None:  # type: ignore[override]
         super().contribute_to_class(cls, name, **options)
@@ -231,17 +242,17 @@ class DirectUploadField(models.FileField):
 
     @property
     def _replaced(self) -> str:
-        return f"_{self.attname}_replaced"  # of an instance: its file before it was saved
+        return f"_{self.attname}_replaced"  # of an instance: its database, and its file there before it was saved
 
-    def _name_in_database(self, instance: models.Model) -> str:
-        rows = type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk)
+    def _name_in_database(self, instance: models.Model, database: str) -> str:
+        rows = type(instance)._base_manager.using(database).filter(pk=instance.pk)
         return rows.values_list(self.attname, flat=True).first() or ""
 
     def _after_save(self, instance: models.Model, using: str, **options: Any) -> None:
         if not isinstance(instance, self.model):
             return
-        name = instance.__dict__.pop(self._replaced, "")
-        if name and name != getattr(instance, self.attname).name:
+        database, name = instance.__dict__.pop(self._replaced, (using, ""))
+        if name and name != getattr(instance, self.attname).name and database == using:  # else it still has it there
             delete_owned(self, name, using)
 
     def formfield(self, **options: Any) -> Any:
@@ -290,8 +301,18 @@ def delete_owned(field: DirectUploadField, name: str, using: str | None = None) 
 
     def delete() -> None:
         rows = Upload._default_manager.filter(field=field.label, name=name, state=State.CLAIMED)
-        if rows.exists() and not field.model._base_manager.using(using).filter(**{field.attname: name}).exists():
+        if rows.exists() and not _is_kept(field, name, using):
             kinds.delete(field.storage, name)
             rows.update(state=State.EXPIRED, expires=protocol.over())
 
     transaction.on_commit(delete, using=using)
+
+
+def _is_kept(field: DirectUploadField, name: str, using: str | None) -> bool:
+    """Whether a row has the file, of this field or of another one that is uploaded to in the same storage."""
+    if field.model._base_manager.using(using).filter(**{field.attname: name}).exists():
+        return True
+    storage = targets.unwrapped(field.storage)
+    others = {one for one in targets.fields() if isinstance(one, DirectUploadField) and one != field}
+    beside = (one for one in others if targets.unwrapped(one.storage) == storage)
+    return any(one.model._base_manager.filter(**{one.attname: name}).exists() for one in beside)

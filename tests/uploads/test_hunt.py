@@ -6,11 +6,14 @@ import base64
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from storages.uploads import spool
-from storages.uploads.models import Upload
+from storages.uploads.fields import UploadedDirectly
+from storages.uploads.models import State, Upload
 from tests.uploads.conftest import Browser, code_of
-from tests.uploads.form_models import nameless, paper
+from tests.uploads.files import finished
+from tests.uploads.form_models import Enclosure, Letter, nameless, paper
 from tests.uploads.models import Clip, Note, proxied
 from tests.uploads.test_tus import MIME, NOTE, Tus
 
@@ -98,3 +101,74 @@ def test_empty_file_is_whole_before_anything_is_sent(anna, page, monkeypatch, se
         assert client.patch(0, b"", Content_Type=MIME, Content_Length=0).status_code == 204
     assert page.ok("finish", {"upload": client.token})["size"] == 0
     assert ([body for body, _ in proxied.client.values()], list(spool.files())) == ([b""], [])
+
+
+# Fields
+
+
+@pytest.mark.threat("T-23")
+@pytest.mark.parametrize("how", ["update", "bulk_update"])
+def test_upload_that_is_not_claimed_is_not_written_under_its_clients_name(anna, how):
+    row = Enclosure.objects.create(letter=Letter.objects.create(), file="old.png")
+    upload = finished("tests_uploads.Enclosure.file", anna, filename="secrets.txt")
+    file = UploadedDirectly(upload, nameless)
+    with pytest.raises(ValueError, match=r"save\(\)"), transaction.atomic():
+        if how == "update":
+            Enclosure.objects.update(file=file)
+        else:
+            row.file = file
+            Enclosure.objects.bulk_update([row], ["file"])
+    row.refresh_from_db()
+    assert row.file.name == "old.png"
+
+
+def test_upload_is_claimed_by_bulk_create(anna):
+    upload = finished("tests_uploads.Enclosure.file", anna)
+    letter = Letter.objects.create()
+    Enclosure.objects.bulk_create([Enclosure(letter=letter, file=UploadedDirectly(upload, nameless))])
+    upload.refresh_from_db()
+    assert (upload.state, Enclosure.objects.get().file.name) == (State.CLAIMED, upload.name)
+
+
+@pytest.mark.threat("T-31")
+@pytest.mark.parametrize("storage", ["the same", "another"])
+def test_replaced_file_stays_if_a_row_of_another_field_has_it(anna, storage, monkeypatch, captured):
+    upload = finished("tests_uploads.Enclosure.file", anna)
+    if storage == "the same":
+        monkeypatch.setattr(Letter._meta.get_field("scan"), "storage", nameless)
+    letter = Letter.objects.create(scan=upload.name)
+    row = Enclosure.objects.create(letter=letter, file=UploadedDirectly(upload, nameless))
+    row.file = ""
+    with captured(execute=True):
+        row.save()
+    assert (upload.name in nameless.client) == (storage == "the same")
+
+
+@pytest.mark.threat("T-31")
+def test_copy_of_a_row_that_gets_another_file_leaves_the_first_its_own(anna, captured):
+    upload = finished("tests_uploads.Enclosure.file", anna)
+    row = Enclosure.objects.create(letter=Letter.objects.create(), file=UploadedDirectly(upload, nameless))
+    copied = Enclosure.objects.get(pk=row.pk)
+    copied.pk = None
+    with captured(execute=True):
+        copied.save()
+        copied.file = UploadedDirectly(finished("tests_uploads.Enclosure.file", anna), nameless)
+        copied.save()
+    assert {row.file.name, copied.file.name} == set(nameless.client)
+
+
+@pytest.mark.threat("T-31")
+def test_file_that_a_row_still_has_in_another_database_is_not_deleted(anna, captured):
+    upload = finished("tests_uploads.Enclosure.file", anna)
+    row = Enclosure.objects.create(letter=Letter.objects.create(), file=UploadedDirectly(upload, nameless))
+    field = Enclosure._meta.get_field("file")
+    row.file = ""
+    field.pre_save(row, add=False)
+    with captured(execute=True) as callbacks:
+        field._after_save(row, using="of another place")
+    assert (callbacks, upload.name in nameless.client) == ([], True)
+
+
+@pytest.fixture
+def captured(django_capture_on_commit_callbacks: Any) -> Any:
+    return django_capture_on_commit_callbacks
