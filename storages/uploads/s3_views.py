@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 
 from storages.uploads import s3_signing
 from storages.uploads.errors import UploadError
-from storages.uploads.views import LONGEST_BODY, unstored
+from storages.uploads.views import LONGEST_BODY, is_long, unstored
 
 _ABOUT_KEY = frozenset({"bad_filename", "type_not_allowed", "unknown_field"})
 
@@ -49,7 +49,7 @@ def _body(request: HttpRequest) -> dict[str, Any]:
     if request.content_type != "application/json":
         return request.POST.dict()
     try:
-        said = json.loads(request.body) if len(request.body) <= LONGEST_BODY else None
+        said = None if is_long(request) or len(request.body) > LONGEST_BODY else json.loads(request.body)
     except (RequestDataTooBig, ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}

@@ -40,7 +40,7 @@ def scan(scanner: Scanner, upload: Upload, file: Any) -> bool:
         logger.exception("The scanner failed on upload %s", upload.pk)
         message = "Files cannot be checked at present; try again later."
         raise UploadError("scanner_unavailable", message, retry_after=DOWN) from error
-    if verdict not in (True, False, None):
+    if verdict is not None and not isinstance(verdict, bool):  # 0 would be asked for again and again
         logger.error("The scanner said neither True nor False nor None of upload %s", upload.pk)
         raise UploadError("scanner_unavailable", "Files cannot be checked at present.", retry_after=DOWN)
     if verdict is False:

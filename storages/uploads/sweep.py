@@ -236,7 +236,8 @@ def _sweep_staging(report: Report, label: str, storage: Any, now: datetime.datet
     prefix = settings.get("UPLOADS_STAGING").strip("/")
     if not prefix or not targets.kinds_of(storage):  # nobody but this server writes there
         return
-    before = now - datetime.timedelta(seconds=settings.get("UPLOADS_EXPIRE")) - MARGIN
+    aware = timezone.make_aware(now) if timezone.is_naive(now) else now  # as times of objects are
+    before = aware - datetime.timedelta(seconds=settings.get("UPLOADS_EXPIRE")) - MARGIN
     try:
         for batch in batches(storage.walk(prefix), BATCH):
             old = [entry.name for entry in batch if entry.modified and entry.modified < before]

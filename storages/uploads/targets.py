@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.apps import apps
-from django.core.files.storage import InvalidStorageError, storages
+from django.core.files.storage import storages
 from django.utils.functional import LazyObject, empty
 
 
@@ -52,6 +52,6 @@ def _alias_of(storage: Any) -> str | None:
         try:
             if named(alias) is storage:
                 return alias
-        except (InvalidStorageError, ImportError):  # another one that is misconfigured
+        except Exception:  # noqa: BLE001, S112 -- another one that is misconfigured, or whose SDK is not here
             continue
     return None

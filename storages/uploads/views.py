@@ -51,6 +51,12 @@ def unstored(response: Any) -> Any:
     return response
 
 
+def is_long(request: HttpRequest) -> bool:
+    """Whether the body is announced to be longer than any that is answered here."""
+    told = request.META.get("CONTENT_LENGTH") or ""
+    return told.isascii() and told.isdigit() and (len(told) > 9 or int(told) > LONGEST_BODY)
+
+
 # Decorated against middlewares: our own check of CSRF answers in JSON, somebody who is not logged in is told so and not
 # sent to a page, and what a refused request has changed (a rejected upload, say) stays changed.
 @method_decorator([csrf_exempt, transaction.non_atomic_requests], name="dispatch")
@@ -119,6 +125,8 @@ class SlotView(ProtocolView):
 
 
 def _body(request: HttpRequest) -> Any:
+    if is_long(request):  # before it is in memory, whatever the project lets others have there
+        raise UploadError("bad_request", "The body is too long.")
     try:
         body = request.body
     except (RequestDataTooBig, RawPostDataException) as error:

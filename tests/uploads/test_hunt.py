@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import base64
+import io
+import os
 from typing import Any
 
 import pytest
+from django.core.files.base import ContentFile
 from django.db import transaction
+from django.test import RequestFactory
 
-from storages.uploads import spool
+from storages.uploads import scanning, spool, views
+from storages.uploads.errors import UploadError
 from storages.uploads.fields import UploadedDirectly
 from storages.uploads.models import State, Upload
+from storages.uploads.sweep import sweep
+from storages.uploads.testing.storage import FakeS3Storage
 from tests.uploads.conftest import Browser, code_of
 from tests.uploads.files import finished
 from tests.uploads.form_models import Enclosure, Letter, nameless, paper
@@ -101,6 +108,91 @@ def test_empty_file_is_whole_before_anything_is_sent(anna, page, monkeypatch, se
         assert client.patch(0, b"", Content_Type=MIME, Content_Length=0).status_code == 204
     assert page.ok("finish", {"upload": client.token})["size"] == 0
     assert ([body for body, _ in proxied.client.values()], list(spool.files())) == ([b""], [])
+
+
+# Bodies
+
+
+class Unread(io.RawIOBase):
+    def read(self, *args: Any) -> bytes:
+        raise AssertionError("it was read")
+
+
+@pytest.mark.parametrize("length", [str(64 * 1024 + 1), "9" * 30])
+@pytest.mark.parametrize("path", ["begin/", "finish/"])
+def test_long_body_is_refused_before_it_is_in_memory(anna, settings, path, length):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = None
+    told = {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": length}
+    request = RequestFactory().generic("POST", f"/uploads/{path}", **told)
+    request._stream = Unread()
+    request._dont_enforce_csrf_checks = True
+    assert code_of(_json(views.BeginView.as_view()(request))) == (400, "bad_request")
+
+
+def _json(response: Any) -> Any:
+    import json
+
+    response.json = lambda: json.loads(response.content)
+    return response
+
+
+# Scanners
+
+
+@pytest.mark.threat("T-29")
+@pytest.mark.parametrize("verdict", [0, 1, "", "OK", [], ["EICAR"]], ids=repr)
+def test_verdict_that_is_none_of_three_is_no_verdict(verdict):
+    with pytest.raises(UploadError, match="scanner_unavailable"):
+        scanning.scan(lambda upload, file: verdict, Upload(), io.BytesIO())
+
+
+# What a service was asked for, and nobody wrote down
+
+
+def test_upload_in_parts_that_could_not_be_noted_is_given_up(browser, cloud, monkeypatch):
+    slot = browser.slot()
+    monkeypatch.setattr("storages.uploads.sealing.seal", lambda kind, state: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        browser.begin(b"some bytes", accepts=["multipart"], slot=slot)
+    assert (cloud.opened, Upload.objects.count()) == ({}, 0)
+
+
+# The sweep
+
+
+@pytest.mark.threat("T-30")
+@pytest.mark.parametrize("zones", [True, False])
+def test_orphans_go_whether_the_project_has_time_zones_or_not(cloud, clock, settings, zones):
+    settings.USE_TZ = zones
+    cloud.save("uploads-staging/old", ContentFile(b"1"))
+    clock.forward(2 * DAY)
+    report = sweep()
+    assert (report.problems, report.orphans, cloud.client) == ([], 1, {})
+
+
+def test_misconfigured_storage_that_nobody_uploads_to_is_no_obstacle(cloud, settings, clock):
+    settings.STORAGES = {
+        "aside": {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {"no_such": 1}},
+        **settings.STORAGES,
+    }
+    cloud.put("uploads-staging/old", b"", None)
+    clock.forward(2 * DAY)
+    assert (sweep().problems, cloud.client) == ([], {})
+
+
+@pytest.mark.threat("T-30")
+def test_fake_s3_is_swept(cloud, tmp_path, monkeypatch):
+    fake = FakeS3Storage(tmp_path / "fake")
+    monkeypatch.setattr(Clip._meta.get_field("file"), "storage", fake)
+    monkeypatch.setattr(Clip._meta.get_field("cover"), "storage", fake)
+    assert not sweep().problems
+    for name in ("uploads-staging/old", "uploads-staging/new", "clips/old"):
+        fake.put(name, io.BytesIO(b"1"))
+    for name in ("uploads-staging/old", "clips/old"):
+        os.utime(fake.path(name), (1, 1))
+    report = sweep()
+    assert (report.problems, report.orphans) == ([], 1)
+    assert {entry.name for entry in fake.walk()} == {"uploads-staging/new", "clips/old"}
 
 
 # Fields

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import mimetypes
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +17,7 @@ from django.core.files.storage import FileSystemStorage
 from django.urls import NoReverseMatch, reverse
 from django.utils.deconstruct import deconstructible
 
-from storages.contract import Enforced, ObjectChanged, SignedRequest, Stat, UploadLimits, UploadTerms
+from storages.contract import Enforced, Entry, ObjectChanged, SignedRequest, Stat, UploadLimits, UploadTerms
 from storages.sniffing import OCTETS
 from storages.uploads import settings
 from storages.uploads.testing import policies
@@ -106,6 +107,15 @@ class FakeS3Storage(FileSystemStorage):
         with file:
             file.seek(start)
             return io.BytesIO(file.read(max(0, end - start)))
+
+    def walk(self, prefix: str = "") -> Iterator[Entry]:
+        """Yield all files below the directory ``prefix``."""
+        for path in Path(self.path(prefix)).rglob("*"):
+            if path.is_file():
+                found = path.stat()
+                modified = datetime.datetime.fromtimestamp(found.st_mtime, datetime.timezone.utc)
+                name = path.relative_to(self.location).as_posix()
+                yield Entry(name, size=found.st_size, modified=modified)
 
     def copy(self, source: str, target: str) -> None:
         """Copy a file, replacing what has the name ``target``. Raises FileNotFoundError."""
