@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,6 +151,14 @@ def files() -> Iterator[tuple[uuid.UUID, Path]]:
     for path in directory().glob(f"*{SUFFIX}"):
         with contextlib.suppress(ValueError):
             yield uuid.UUID(path.stem), path
+
+
+def written(path: Path) -> float:
+    """Return when a file of the spool was last written, in seconds since 1970; now for one that is gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
 
 
 # Below this, one file

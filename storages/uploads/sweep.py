@@ -236,8 +236,7 @@ def _sweep_staging(report: Report, label: str, storage: Any, now: datetime.datet
     prefix = settings.get("UPLOADS_STAGING").strip("/")
     if not prefix or not targets.kinds_of(storage):  # nobody but this server writes there
         return
-    aware = timezone.make_aware(now) if timezone.is_naive(now) else now  # as times of objects are
-    before = aware - datetime.timedelta(seconds=settings.get("UPLOADS_EXPIRE")) - MARGIN
+    before = _before(now)
     try:
         for batch in batches(storage.walk(prefix), BATCH):
             old = [entry.name for entry in batch if entry.modified and entry.modified < before]
@@ -249,6 +248,12 @@ def _sweep_staging(report: Report, label: str, storage: Any, now: datetime.datet
         report.problems.append(f"{label}: {prefix}/ was not looked at: {type(error).__name__}: {error}")
 
 
+def _before(now: datetime.datetime) -> datetime.datetime:
+    """Return before when what no row knows is of no upload under way; aware, as times of objects are."""
+    aware = timezone.make_aware(now) if timezone.is_naive(now) else now
+    return aware - datetime.timedelta(seconds=settings.get("UPLOADS_EXPIRE")) - MARGIN
+
+
 def _known(names: list[str]) -> set[str]:
     """Return those of the names that a row still has: they go with it."""
     rows = Upload._base_manager.filter(staging__in=names).exclude(state=State.CLAIMED)
@@ -256,15 +261,17 @@ def _known(names: list[str]) -> set[str]:
 
 
 def _sweep_spool(report: Report, now: datetime.datetime, dry_run: bool) -> None:
-    """Remove the files of uploads that take no more bytes, or are gone."""
+    """Remove the files of uploads that take no more bytes, and old ones of none: another site may have them here."""
+    before = _before(now).timestamp()
     for batch in batches(spool.files(), BATCH):
-        rows = Upload._base_manager.filter(pk__in=[number for number, _ in batch], state__in=spool.WAITING)
-        waiting = set(rows.values_list("pk", flat=True))
+        rows = Upload._base_manager.filter(pk__in=[number for number, _ in batch])
+        states = dict(rows.values_list("pk", "state"))
         for number, path in batch:
-            if number not in waiting:
-                report.files += 1
-                if not dry_run:
-                    spool.remove(path)
+            if (states[number] in spool.WAITING) if number in states else (spool.written(path) > before):
+                continue
+            report.files += 1
+            if not dry_run:
+                spool.remove(path)
 
 
 def _why(storage: Any, error: Exception) -> str:

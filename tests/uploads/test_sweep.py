@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import io
+import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -408,14 +410,19 @@ def test_storage_of_somebody_else_is_swept_one_by_one(cloud, monkeypatch, tmp_pa
 
 @pytest.mark.threat("T-30")
 def test_spool_files_of_nobody_go(tmp_path):
-    gone, over, open_ = (upload_of(NOTE, kind="tus", expires=timezone.now() + datetime.timedelta(1)) for _ in "123")
-    for upload in (gone, over, open_):
+    ones = [upload_of(NOTE, kind="tus", expires=timezone.now() + datetime.timedelta(1)) for _ in "1234"]
+    gone, foreign, over, open_ = ones
+    for upload in ones:
         spool.receive(upload, io.BytesIO(b"8 by"), 0, 4)
-    gone.delete()
+    paths = dict(spool.files())
+    # That of another site, with a table of its own, is as unknown as what nobody needs; time tells them apart.
+    Upload.objects.filter(pk__in=[gone.pk, foreign.pk]).delete()
+    os.utime(paths[gone.pk], (1, 1))
+    os.utime(paths[foreign.pk], (time.time() - DAY,) * 2)
     Upload.objects.filter(pk=over.pk).update(state=State.FINISHED)
-    assert (sweep(dry_run=True).files, len([*spool.files()])) == (2, 3)
+    assert (sweep(dry_run=True).files, len([*spool.files()])) == (2, 4)
     assert sweep().files == 2
-    assert [number for number, _ in spool.files()] == [open_.pk]
+    assert {number for number, _ in spool.files()} == {open_.pk, foreign.pk}
 
 
 # The command
