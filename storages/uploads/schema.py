@@ -14,7 +14,7 @@ from storages.uploads.errors import UploadError
 
 MOST_NUMBERS = 100  # parts of one call
 MOST_ACCEPTS = 16
-LARGEST = 2**63 - 1  # bytes; what the database holds
+LARGEST = 2**53 - 1  # bytes; what a browser can say, and what a thousand of have a sum that a database holds
 
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,127}/[a-z0-9!#$&^_.+-]{1,127}")
 _KIND = re.compile(r"[a-z]{1,16}")

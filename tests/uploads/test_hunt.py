@@ -136,6 +136,15 @@ def _json(response: Any) -> Any:
     return response
 
 
+@pytest.mark.threat("T-25")
+def test_sum_of_what_is_announced_is_a_number_to_every_database(browser, cloud, settings, monkeypatch):
+    settings.UPLOADS_QUOTA = 10**6
+    monkeypatch.setattr(Note._meta.get_field("file"), "max_size", None)
+    assert browser.begin(b"x", NOTE).status_code == 201
+    assert code_of(browser.begin(b"", NOTE, size=2**53 - 1)) == (429, "quota_exceeded")
+    assert code_of(browser.begin(b"", NOTE, size=2**53)) == (400, "bad_request")
+
+
 # Scanners
 
 
