@@ -212,6 +212,10 @@ class DirectUploadField(models.FileField):
         file = value.file if isinstance(value, FieldFile) else value
         if problems := self.problems_of(file):
             raise ValidationError(problems)
+        if not isinstance(file, UploadedDirectly):
+            from storages.uploads.forms import scan  # which needs this module
+
+            scan(self, file)
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
         """Store the file, or claim the upload. Raises UploadError if another row has it."""

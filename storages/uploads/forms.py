@@ -118,9 +118,17 @@ def cleaned_file(
             file = posted
         if problems := field.problems_of(file):
             raise ValidationError(problems)
-        if not isinstance(posted, str):  # which may be no way around the scanner
-            scanning.scan_file(field, file)
     except UploadError as error:
         code = error.code if error.code in MESSAGES else "unknown_upload"  # which tells nothing of others' uploads
         raise ValidationError(messages[code], code=code) from error
+    if not isinstance(posted, str):  # which may be no way around the scanner
+        scan(field, file, messages)
     return file
+
+
+def scan(field: DirectUploadField, file: Any, messages: Mapping[str, Any] = MESSAGES) -> None:
+    """Have a file looked at that was posted the ordinary way, once. Raises ValidationError."""
+    try:
+        scanning.scan_file(field, file)
+    except UploadError as error:
+        raise ValidationError(messages[error.code], code=error.code) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from storages.sniffing import OCTETS
 from storages.uploads import settings
@@ -19,6 +20,9 @@ Scanner = Callable[[Upload, Any], "bool | None"]
 
 AGAIN = 5  # seconds after which a client asks for the answer
 DOWN = 30  # seconds after which it tries a scanner that did not work
+
+# Files that were posted and passed, and for which field: a form looks at them, and then the model does.
+_PASSED: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
 logger = logging.getLogger("storages.uploads")
 
@@ -54,7 +58,7 @@ def scan_file(field: Any, file: Any) -> None:
     Raises UploadError content_rejected, and scanner_unavailable also where the answer takes longer than the request.
     """
     scanner = scanner_of(field)
-    if scanner is None:
+    if scanner is None or _PASSED.get(file) == label_of(field):
         return
     upload = Upload(field=label_of(field), filename=str(file.name), size=file.size, content_type=_type_of(file))
     file.seek(0)
@@ -62,6 +66,7 @@ def scan_file(field: Any, file: Any) -> None:
     file.seek(0)
     if not passed:
         raise UploadError("scanner_unavailable", "This file takes longer to be checked; try again.", retry_after=AGAIN)
+    _PASSED[file] = label_of(field)
 
 
 def _type_of(file: Any) -> str:

@@ -188,6 +188,20 @@ def test_ordinary_model_serializer_keeps_the_limits(anna):
     assert [error.code for error in serializer.errors["scan"]] == ["invalid_file_type"]
 
 
+@pytest.mark.threat("T-29")
+@pytest.mark.parametrize("verdict", [True, False])
+def test_ordinary_model_serializer_is_no_way_around_the_scanner(anna, settings, verdict):
+    class Ordinary(serializers.ModelSerializer):
+        class Meta:
+            model = Letter
+            fields = ["scan"]
+
+    settings.UPLOADS_SCANNER = lambda upload, file: verdict
+    serializer = Ordinary(data={"scan": SimpleUploadedFile("a.png", PNG, "image/png")})
+    assert serializer.is_valid() is verdict
+    assert [error.code for error in serializer.errors.get("scan", [])] == ([] if verdict else ["content_rejected"])
+
+
 def test_rest_framework_is_optional():
     code = "import django; django.setup(); import storages.uploads.forms, sys; print('rest_framework' in sys.modules)"
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
