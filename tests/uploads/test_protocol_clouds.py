@@ -308,3 +308,12 @@ def test_abandoned_upload_leaves_nothing(place, browser, kind):
     send_all(browser, place, began)
     assert browser.call("abort", {"upload": began["upload"]}).status_code == 204
     assert place.files() == ["kept.txt"]
+
+
+@pytest.mark.parametrize(("place", "kind"), SINGLE, indirect=["place"])
+def test_empty_file_is_taken_where_the_field_takes_it(place, browser, kind, monkeypatch):
+    monkeypatch.setattr(Clip._meta.get_field("file"), "min_size", 0)
+    began = browser.begun(b"", accepts=[kind], checksum=sha256(b""))
+    send_all(browser, place, began, b"")
+    row = row_of(browser.ok("finish", {"upload": began["upload"]}))
+    assert (place.files(), place.storage.size(row.name)) == ([row.name], 0)

@@ -292,3 +292,12 @@ def test_answers_hold_no_credential(browser, bucket, kind):
     begun = browser.begun(body_of(kind), accepts=[kind], content_type="application/octet-stream", filename="a.bin")
     said = str([begun, *requests_of(browser, begun), browser.ok("status", {"upload": begun["upload"]})])
     assert FILE.storage.secret_key not in said
+
+
+@pytest.mark.parametrize("kind", ["put", "post"])
+def test_empty_file_is_taken_where_the_field_takes_it(browser, bucket, kind, monkeypatch):
+    monkeypatch.setattr(FILE, "min_size", 0)
+    begun = browser.begun(b"", accepts=[kind], checksum=sha256(b""))
+    send(browser, begun, b"")
+    row = row_of(browser.ok("finish", {"upload": begun["upload"]}))
+    assert bucket.get(f"site/{row.name}") == b""
