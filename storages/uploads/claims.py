@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from typing import Any
 
 from django.db import Error, connections, models, router, transaction
@@ -15,6 +16,8 @@ from storages.uploads.errors import UploadError
 from storages.uploads.models import State, Upload
 from storages.uploads.registry import label_of
 from storages.uploads.signals import upload_claimed
+
+logger = logging.getLogger("storages.uploads")
 
 _UNREADY = {
     State.CLAIMED: ("already_claimed", "This file has been used already; upload it again."),
@@ -155,6 +158,21 @@ def _mark(upload: Upload) -> None:
 def _tell(upload: Upload) -> None:
     using = router.db_for_write(Upload)
     transaction.on_commit(lambda: upload_claimed.send(Upload, upload=upload), using=using)
+
+
+def delete(storage: Any, name: str, rows: Any) -> None:
+    """Delete a taken file that nobody has any more; what the storage does not do now, the sweep does.
+
+    ``rows`` are its uploads: they stay until their last signature is of no use, and the sweep finds what is sent late.
+    The change that took the file away is committed, so that nothing is raised.
+    """
+    from storages.uploads import kinds, protocol
+
+    rows.update(state=State.EXPIRED, expires=protocol.over())
+    try:
+        kinds.delete(storage, name)
+    except Exception:
+        logger.exception("A file that was replaced is not deleted yet: %s", name)
 
 
 def _check_ready(upload: Upload) -> None:

@@ -300,14 +300,12 @@ def delete_owned(field: DirectUploadField, name: str, using: str | None = None) 
     The upload's row stays until its last signature is of no use, so that the sweep finds what is sent late. To be
     called after the row that had it is saved: outside a transaction it looks at once.
     """
-    from storages.uploads import kinds, protocol
     from storages.uploads.models import State, Upload
 
     def delete() -> None:
         rows = Upload._default_manager.filter(field=field.label, name=name, state=State.CLAIMED)
         if rows.exists() and not _is_kept(field, name, using):
-            kinds.delete(field.storage, name)
-            rows.update(state=State.EXPIRED, expires=protocol.over())
+            claims.delete(field.storage, name, rows)
 
     transaction.on_commit(delete, using=using)
 

@@ -419,8 +419,7 @@ class S3FileField(models.CharField):
 
     def _delete_replaced(self, url: str) -> None:
         """Delete a file that a row of this field had, unless another row of any field like this one has it."""
-        from storages.uploads import protocol
-        from storages.uploads.models import State, Upload
+        from storages.uploads.models import Upload
         from storages.uploads.s3_signing import signing_fields
 
         name = self.name_of(url)
@@ -430,10 +429,7 @@ class S3FileField(models.CharField):
         for field in signing_fields():
             if field.model._base_manager.filter(**{f"{field.attname}__endswith": ending}).exists():
                 return
-        self.storage.delete(name)
-        # A form may be signed for it still: the row stays until it is not, and the sweep deletes what is sent late.
-        rows = Upload._base_manager.filter(field=self.label, name=name)
-        rows.update(state=State.EXPIRED, expires=protocol.over())
+        claims.delete(self.storage, name, Upload._base_manager.filter(field=self.label, name=name))
 
     def formfield(self, **options: Any) -> Any:
         """Return a CharField with the widget; ``max_length`` is of what is stored, not of what is posted."""

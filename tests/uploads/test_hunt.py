@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import io
 import os
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.db import transaction
 from django.test import RequestFactory
+from django.utils import timezone
 
 from storages.uploads import scanning, spool, views
 from storages.uploads.errors import UploadError
@@ -243,6 +245,23 @@ def test_replaced_file_stays_if_a_row_of_another_field_has_it(anna, storage, mon
     with captured(execute=True):
         row.save()
     assert (upload.name in nameless.client) == (storage == "the same")
+
+
+@pytest.mark.threat("T-30")
+def test_replaced_file_that_cannot_be_deleted_now_is_left_to_the_sweep(anna, captured, monkeypatch, caplog):
+    upload = finished("tests_uploads.Enclosure.file", anna, kind="put")
+    row = Enclosure.objects.create(letter=Letter.objects.create(), file=UploadedDirectly(upload, nameless))
+    row.file = ""
+    with monkeypatch.context() as patched, captured(execute=True):
+        patched.setattr(nameless, "_delete", down)
+        row.save()
+    assert (set(nameless.client), "no answer" in caplog.text) == ({upload.name}, True)
+    report = sweep(now=timezone.now() + datetime.timedelta(days=1))
+    assert (report.problems, nameless.client, Upload.objects.count()) == ([], {}, 0)
+
+
+def down(name: str) -> None:
+    raise ConnectionError("no answer")
 
 
 @pytest.mark.threat("T-31")
