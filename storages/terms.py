@@ -12,7 +12,8 @@ PART_KINDS = frozenset({"multipart", "resumable", "blocks"})  # begun, sent in p
 # A type and its parameters, in what an HTTP header can hold.
 _CONTENT_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:;[\x20-\x7e]*)?")
 _LONGEST_CONTENT_TYPE = 255  # characters
-_ORIGIN = re.compile(r"https?://[0-9A-Za-z.:\[\]-]+")
+# Also of an app's own pages, capacitor://localhost, and of hosts that are none to DNS.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[0-9A-Za-z._:\[\]-]+")
 _SHA256 = re.compile(r"[0-9A-Za-z+/]{42}[AEIMQUYcgkosw048]=")
 
 

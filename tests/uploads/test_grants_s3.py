@@ -1016,6 +1016,8 @@ WRONG_TERMS = {
     "no checksum": {"checksum": "abc"},
     "a checksum of another": {"checksum": "x" * 44},
     "no origin": {"origin": "site.example"},
+    "an origin with a line": {"origin": "https://site.example\r\nx-goog-acl: public-read"},
+    "an origin with a path": {"origin": "https://site.example/"},
     "parts": {"part_size": 5 * MIB},
 }
 WRONG_PARTS = {
@@ -1034,6 +1036,14 @@ def test_wrong_terms_are_refused_before_anything_is_signed(monkeypatch, kind, wr
     terms = dataclasses.replace(TERMS, **WRONG_TERMS[wrong])
     with pytest.raises(ValueError):
         offline().presign_upload("a.png", kind, terms)
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://site.example:8443", "http://[::1]:80", "https://a_b.c", "capacitor://localhost"]
+)
+def test_whatever_origin_django_may_trust_is_one(origin):
+    terms = dataclasses.replace(TERMS, origin=origin)
+    assert offline().presign_upload("a.png", "put", terms).method == "PUT"
 
 
 @pytest.mark.parametrize("wrong", list(WRONG_PARTS))
