@@ -50,7 +50,7 @@ class S3File:
         return self.url or ""
 
     def __repr__(self) -> str:
-        return f"<S3File: {str(self) or None}>"
+        return f"<S3File: {'posted' if self.posted else str(self) or None}>"  # tokens are for no log
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, S3File):
@@ -131,7 +131,7 @@ class S3File:
     def _download(self) -> File:
         name = self.name
         if name is None:
-            raise SuspiciousFileOperation(f"{self.field.label} reads no file of elsewhere: {self.url}")
+            raise SuspiciousFileOperation(f"{self.field.label} reads no file of elsewhere: {self!r}")
         private = tempfile.TemporaryFile()  # noqa: SIM115  # without a name in any directory; closed by close()
         try:
             with self.field.storage.open(name, "rb") as stored:

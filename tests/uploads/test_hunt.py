@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 import pytest
+from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import ContentFile
 from django.db import transaction
 from django.test import RequestFactory
@@ -16,14 +17,15 @@ from django.utils import timezone
 
 from storages.uploads import scanning, spool, views
 from storages.uploads.errors import UploadError
-from storages.uploads.fields import UploadedDirectly
+from storages.uploads.fields import S3File, UploadedDirectly
 from storages.uploads.models import State, Upload
 from storages.uploads.sweep import sweep
 from storages.uploads.testing.storage import FakeS3Storage
-from tests.uploads.conftest import Browser, code_of
+from tests.uploads.conftest import Browser, code_of, row_of
 from tests.uploads.files import finished
 from tests.uploads.form_models import Enclosure, Letter, nameless, paper
 from tests.uploads.models import Clip, Note, proxied
+from tests.uploads.seed_site.models import Report
 from tests.uploads.test_tus import MIME, NOTE, Tus
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.uploads.urls")]
@@ -287,6 +289,57 @@ def test_file_that_a_row_still_has_in_another_database_is_not_deleted(anna, capt
     with captured(execute=True) as callbacks:
         field._after_save(row, using="of another place")
     assert (callbacks, upload.name in nameless.client) == ([], True)
+
+
+@pytest.mark.threat("T-37")
+def test_token_that_was_posted_is_in_no_message():
+    file = S3File("storages-upload:the-token", Report._meta.get_field("file"))
+    file.posted = True
+    with pytest.raises(SuspiciousFileOperation) as error:
+        file.open()
+    assert "the-token" not in f"{file!r} {error.value!r}"
+
+
+# Who it is, between begin and finish
+
+
+@pytest.mark.threat("T-19")
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ("out and in again", 200),
+        ("another password", 200),
+        ("out", 404),
+        ("another user", 404),
+        ("no longer active", 404),
+    ],
+)
+def test_upload_is_its_users_whichever_session(browser, cloud, anna, ben, change, status):
+    begun = browser.begun(b"the file", accepts=["put"])
+    browser.send(begun, b"the file")
+    if change == "another password":
+        anna.set_password("another")
+        anna.save()
+    elif change == "no longer active":
+        type(anna).objects.update(is_active=False)
+    else:
+        browser.http.logout()
+    if change != "out" and change != "no longer active":
+        browser.http.force_login(ben if change == "another user" else anna)
+    assert browser.call("finish", {"upload": begun["upload"]}).status_code == status
+    assert row_of(begun).state == (State.FINISHED if status == 200 else State.BEGUN)
+
+
+@pytest.mark.threat("T-19")
+def test_upload_of_a_session_ends_for_who_logs_in(cloud, anna, settings):
+    settings.UPLOADS_PERMISSION = "storages.uploads.permissions.allow_anybody"
+    nobody = Browser()
+    begun = nobody.begun(b"the file", accepts=["put"])
+    nobody.send(begun, b"the file")
+    nobody.http.force_login(anna)
+    for call in ("status", "finish", "abort"):
+        assert code_of(nobody.call(call, {"upload": begun["upload"]})) == (404, "upload_not_found")
+    assert row_of(begun).state == State.BEGUN
 
 
 @pytest.fixture
