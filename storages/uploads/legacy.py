@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import datetime
+import functools
+import operator
 import posixpath
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from django.core.exceptions import SuspiciousFileOperation, ValidationError
 from django.core.files.base import File
@@ -301,7 +304,7 @@ class S3FileField(models.CharField):
             return True
         # A directory of each file's own, with UPLOADS_S3_KEEP_NAMES.
         parent, _, own = directory.rpartition("/")
-        return parent == fixed and len(own) == 24 and own.isalnum()
+        return parent == fixed and _is_own(own)
 
     def owns(self, name: str) -> bool:
         """Whether the object ``name`` is this field's to delete: no other field's, and no upload that nobody took."""
@@ -425,9 +428,9 @@ class S3FileField(models.CharField):
         name = self.name_of(url)
         if name is None or not self.owns(name):
             return
-        ending = "/" + posixpath.basename(name)
         for field in signing_fields():
-            if field.model._base_manager.filter(**{f"{field.attname}__endswith": ending}).exists():
+            is_it = (models.Q((f"{field.attname}__endswith", ending)) for ending in _endings(name))
+            if field.model._base_manager.filter(functools.reduce(operator.or_, is_it)).exists():
                 return
         claims.delete(self.storage, name, Upload._base_manager.filter(field=self.label, name=name))
 
@@ -442,6 +445,19 @@ class S3FileField(models.CharField):
 
     def _shown_prefix(self) -> str:
         return "" if callable(self.upload_to) else self.upload_prefix()
+
+
+def _is_own(directory: str) -> bool:
+    """Whether a directory is that of one file, with UPLOADS_S3_KEEP_NAMES."""
+    return len(directory) == 24 and directory.isalnum()
+
+
+def _endings(name: str) -> set[str]:
+    """Return how URLs of an object may end, whatever stands before, as they are quoted or not."""
+    directory, last = posixpath.split(name)
+    own = posixpath.basename(directory)
+    tail = f"/{own}/{last}" if _is_own(own) else f"/{last}"
+    return {tail, quote(tail, safe="/~"), quote(tail, safe="/!*'()~")}
 
 
 def _is_of_admin(widget: Any) -> bool:

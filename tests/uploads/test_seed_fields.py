@@ -15,7 +15,7 @@ from django.db import IntegrityError, connection, models, transaction
 from django.db.migrations.writer import MigrationWriter
 from django.utils import timezone
 
-from storages.uploads import fields, legacy
+from storages.uploads import addresses, fields, legacy
 from storages.uploads.fields import S3File, S3FileField
 from storages.uploads.models import State, Upload
 from tests.uploads.seed_fixtures import *  # noqa: F403
@@ -257,12 +257,22 @@ def test_replaced_file_stays_if_other_columns_are_saved():
 
 @pytest.mark.seed("S4")
 @pytest.mark.threat("T-31")
-def test_file_that_another_row_has_stays():
-    url = stored()
+@pytest.mark.parametrize("name", ["reports/a.txt", "reports/gehälter 100%_.txt"])
+def test_file_that_another_row_has_stays(name):
+    url = addresses.join(BASE, default_storage.save(name, ContentFile(b"content")))
     mine, _other = Report.objects.create(file=url), Report.objects.create(file=url)
     mine.file = None
     mine.save()
-    assert default_storage.exists("reports/a.txt")
+    assert default_storage.exists(name)
+
+
+@pytest.mark.seed("S4")
+def test_file_goes_though_another_row_has_one_of_its_name_in_a_directory_of_its_own():
+    names = [f"reports/{letter * 24}/a.txt" for letter in "xy"]
+    mine, _other = [Report.objects.create(file=stored(name=name)) for name in names]
+    mine.file = None
+    mine.save()
+    assert [default_storage.exists(name) for name in names] == [False, True]
 
 
 @pytest.mark.seed("S4")
