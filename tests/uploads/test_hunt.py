@@ -21,7 +21,7 @@ from storages.uploads.fields import S3File, UploadedDirectly
 from storages.uploads.models import State, Upload
 from storages.uploads.sweep import sweep
 from storages.uploads.testing.storage import FakeS3Storage
-from tests.uploads.conftest import Browser, code_of, row_of
+from tests.uploads.conftest import FIELD, Browser, code_of, row_of
 from tests.uploads.files import finished
 from tests.uploads.form_models import Enclosure, Letter, nameless, paper
 from tests.uploads.models import Clip, Note, proxied
@@ -181,6 +181,26 @@ def test_orphans_go_whether_the_project_has_time_zones_or_not(cloud, clock, sett
     clock.forward(2 * DAY)
     report = sweep()
     assert (report.problems, report.orphans, cloud.client) == ([], 1, {})
+
+
+@pytest.mark.threat("T-30")
+def test_copied_original_of_a_taken_file_is_an_orphan(cloud, clock):
+    row = {"field": FIELD, "kind": "post", "size": 1, "state": State.CLAIMED, "expires": timezone.now()}
+    Upload.objects.create(name="clips/a", staging="uploads-staging/a", **row)
+    for name in ("clips/a", "uploads-staging/a"):
+        cloud.put(name, b"1", None)
+    clock.forward(2 * DAY)
+    assert (sweep().orphans, {*cloud.client}) == (1, {"clips/a"})
+
+
+@pytest.mark.threat("T-30")
+@pytest.mark.parametrize(("days", "left"), [(6, 1), (9, 0)])
+def test_session_that_was_sealed_with_a_key_that_is_gone_is_waited_for(cloud, clock, days, left):
+    row = {"field": FIELD, "kind": "resumable", "size": 8, "expires": timezone.now(), "secret": "of another key"}
+    Upload.objects.create(name="clips/a", **row)
+    clock.forward(days * DAY)
+    report = sweep()
+    assert (len(report.problems), Upload.objects.count()) == (left, left)
 
 
 def test_misconfigured_storage_that_nobody_uploads_to_is_no_obstacle(cloud, settings, clock):
