@@ -149,6 +149,24 @@ def test_sum_of_what_is_announced_is_a_number_to_every_database(browser, cloud, 
     assert code_of(browser.begin(b"", NOTE, size=2**53)) == (400, "bad_request")
 
 
+# Two at once
+
+
+def test_finish_that_waited_for_its_turn_answers_what_the_first_did(browser, cloud, monkeypatch):
+    begun = browser.begun(b"the file", accepts=["post"])
+    browser.send(begun, b"the file")
+    answers, take_turn = [], Upload.take_turn
+
+    def late(upload: Upload, seconds: int) -> bool:
+        monkeypatch.setattr(Upload, "take_turn", take_turn)
+        answers.append(browser.ok("finish", {"upload": begun["upload"]}))
+        return take_turn(upload, seconds)
+
+    monkeypatch.setattr(Upload, "take_turn", late)
+    assert [browser.ok("finish", {"upload": begun["upload"]})] == answers
+    assert cloud.calls.count("copy") == 1
+
+
 # Scanners
 
 
