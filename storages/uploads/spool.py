@@ -111,8 +111,11 @@ def receive(upload: Upload, body: Any, start: int, length: int, checksum: Checks
 def reading(upload: Upload) -> Iterator[File]:
     """Open the whole of an upload for reading, and keep every other request away from it.
 
-    Raises UploadError: state_conflict where another request works on it, parts_missing where it is not whole.
+    Raises UploadError: state_conflict where another request works on it, parts_missing where it is not whole,
+    upload_expired where it was, and is gone.
     """
+    if upload.state not in RECEIVING and not _path(upload.pk).exists():
+        raise UploadError("upload_expired", "The file is gone; begin again.")
     with _locked(upload, create=not upload.size) as descriptor:  # nobody sends a file that is empty
         if os.fstat(descriptor).st_size != upload.size or upload.offset != upload.size:
             raise UploadError("parts_missing", "The upload is not complete.")

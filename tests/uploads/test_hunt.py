@@ -114,6 +114,15 @@ def test_empty_file_is_whole_before_anything_is_sent(anna, page, monkeypatch, se
     assert ([body for body, _ in proxied.client.values()], list(spool.files())) == ([b""], [])
 
 
+def test_file_that_got_lost_while_it_was_scanned_is_to_be_sent_again(page, tus, settings):
+    settings.UPLOADS_SCANNER = lambda upload, file: None
+    tus.patch(0, b"0123456789")
+    assert page.call("finish", {"upload": tus.token}).status_code == 202
+    spool.discard(tus.row)
+    assert code_of(page.call("finish", {"upload": tus.token})) == (410, "upload_expired")
+    assert tus.row.state == State.EXPIRED
+
+
 # Bodies
 
 
