@@ -9,6 +9,7 @@ import secrets
 import string
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from django.apps import apps
 from django.conf import settings as django_settings
@@ -25,6 +26,7 @@ from storages.uploads.models import Upload
 
 LETTERS = string.ascii_letters + string.digits
 STEM = 24  # of these letters: 142 bits
+KEPT = 100  # characters of the client's name, as a URL has them
 _UNSAFE = re.compile(r"[^-\w.]")
 DEFAULT = "default"  # alias of the storage that signs where no field says which
 
@@ -150,7 +152,9 @@ def new_name(directory: str, filename: str) -> str:
     extension = naming.extension_of(filename)
     if not settings.get("UPLOADS_S3_KEEP_NAMES"):
         return posixpath.join(directory, stem + extension)
-    root = _UNSAFE.sub("", posixpath.splitext(filename)[0].strip().replace(" ", "_"))[:100].lstrip(".")
+    root = _UNSAFE.sub("", posixpath.splitext(filename)[0].strip().replace(" ", "_"))[:KEPT].lstrip(".")
+    while len(quote(root)) > KEPT:  # one letter of another alphabet has up to twelve in a URL
+        root = root[:-1]
     return posixpath.join(directory, stem, (root or "file") + extension)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from urllib.parse import quote
 
 import pytest
 from django.core.files.storage import default_storage
@@ -159,6 +160,13 @@ def test_name_of_the_client_may_be_kept(somebody, settings, asked, ending):
     directory = asked.partition("/")[0]
     key = somebody.sign(asked).json()["fields"]["key"]
     assert re.fullmatch(rf"{directory}/[A-Za-z0-9]{{24}}/{re.escape(ending)}", key)
+
+
+@pytest.mark.parametrize("letter", ["a", "ä", "漢", "😀"])
+def test_url_of_a_kept_name_fits_the_field(somebody, settings, letter):
+    settings.UPLOADS_S3_KEEP_NAMES = True
+    key = somebody.sign(f"reports/{letter * 200}.txt").json()["fields"]["key"]
+    assert 4 < len(quote(key.rpartition("/")[2])) <= 100 + len(".txt")
 
 
 @pytest.mark.seed("S13")
