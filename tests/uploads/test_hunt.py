@@ -15,7 +15,7 @@ from django.db import transaction
 from django.test import RequestFactory
 from django.utils import timezone
 
-from storages.uploads import scanning, spool, views
+from storages.uploads import claims, protocol, scanning, spool, views
 from storages.uploads.errors import UploadError
 from storages.uploads.fields import S3File, UploadedDirectly
 from storages.uploads.models import State, Upload
@@ -174,6 +174,15 @@ def test_finish_that_waited_for_its_turn_answers_what_the_first_did(browser, clo
     monkeypatch.setattr(Upload, "take_turn", late)
     assert [browser.ok("finish", {"upload": begun["upload"]})] == answers
     assert cloud.calls.count("copy") == 1
+
+
+@pytest.mark.threat("T-31")
+def test_taken_file_is_discarded_by_nobody(browser, cloud):
+    row = row_of(browser.upload(b"the file", accepts=["put"]))
+    claims.take(row)
+    with pytest.raises(UploadError, match="already_claimed"):
+        protocol.discard(row)
+    assert {*cloud.client} == {row.name}
 
 
 # Scanners
