@@ -123,7 +123,22 @@ def test_file_that_got_lost_while_it_was_scanned_is_to_be_sent_again(page, tus, 
     assert tus.row.state == State.EXPIRED
 
 
+def test_file_that_is_stored_already_is_not_looked_for_in_the_spool(page, tus):
+    tus.patch(0, b"0123456789")
+    row = tus.row
+    proxied.save(row.name, ContentFile(b"0123456789"))
+    assert row.move(State.UPLOADED, since=(State.BEGUN,), pin="1")
+    spool.discard(row)
+    assert page.ok("finish", {"upload": tus.token})["size"] == 10
+    assert len(proxied.client) == 1
+
+
 # Bodies
+
+
+def test_no_answer_is_stored_not_even_an_empty_one(browser, cloud):
+    response = browser.call("abort", {"upload": browser.begun(accepts=["put"])["upload"]})
+    assert (response.status_code, response["Cache-Control"]) == (204, "no-store")
 
 
 class Unread(io.RawIOBase):
@@ -320,6 +335,16 @@ def test_replaced_file_that_cannot_be_deleted_now_is_left_to_the_sweep(anna, cap
 
 def down(name: str) -> None:
     raise ConnectionError("no answer")
+
+
+@pytest.mark.threat("T-31")
+def test_upload_that_nobody_has_taken_is_not_deleted_with_a_row_of_its_name(anna, captured):
+    upload = finished("tests_uploads.Enclosure.file", anna)
+    row = Enclosure.objects.create(letter=Letter.objects.create(), file=upload.name)
+    row.file = ""
+    with captured(execute=True):
+        row.save()
+    assert {*nameless.client} == {upload.name}
 
 
 @pytest.mark.threat("T-31")

@@ -287,14 +287,16 @@ def test_file_of_another_directory_stays(name):
 
 @pytest.mark.seed("S4")
 @pytest.mark.threat("T-31")
-@pytest.mark.parametrize("state", [State.BEGUN, State.FINISHED])
+@pytest.mark.parametrize(
+    ("state", "field"), [(State.BEGUN, "Report"), (State.FINISHED, "Report"), (State.CLAIMED, "Picture")]
+)
 @pytest.mark.parametrize(
     "delete", [lambda report: (setattr(report, "file", None), report.save()), lambda r: r.file.delete()]
 )
-def test_file_that_nobody_has_taken_yet_stays(state, delete):
+def test_file_that_nobody_has_taken_yet_or_another_field_stays(state, field, delete):
     url = stored()
     row = {
-        "field": "seed_site.Report.file",
+        "field": f"seed_site.{field}.file",
         "kind": "post",
         "size": 9,
         "filename": "a.txt",
