@@ -124,7 +124,7 @@ def test_rules_of_others_stay(s3, bucket):
     kept = bucket.client.get_bucket_cors(Bucket=bucket.name)["CORSRules"]
     assert [rule for rule in kept if rule["AllowedOrigins"] == OTHERS_CORS["AllowedOrigins"]]
     life = bucket.client.get_bucket_lifecycle_configuration(Bucket=bucket.name)["Rules"]
-    assert {rule["ID"] for rule in life} >= {"logs", "storages-uploads-staging"}
+    assert {rule["ID"] for rule in life} >= {"logs", "storages-uploads-staging-site"}
     assert next(rule for rule in life if rule["ID"] == "logs")["Expiration"]["Days"] == 30
 
 
@@ -141,15 +141,41 @@ def test_lifecycle_ends_parts_and_what_is_staged(s3, bucket):
     assert "as they should be" in run("uploads_lifecycle", "--apply")[0]
     rules = bucket.client.get_bucket_lifecycle_configuration(Bucket=bucket.name)["Rules"]
     by_id = {rule["ID"]: rule for rule in rules}
-    staging, parts = by_id["storages-uploads-staging"], by_id["storages-uploads-parts"]
+    staging, parts = by_id["storages-uploads-staging-site"], by_id["storages-uploads-parts-site"]
     assert (staging["Filter"]["Prefix"], staging["Expiration"]["Days"]) == ("site/uploads-staging/", 2)
     assert parts["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
     assert parts["Filter"]["Prefix"] == "site/"
 
 
+def test_storages_that_share_a_bucket_keep_their_rules(s3, bucket, use):
+    other = bucket.storage(location="films", unsigned_headers=None)  # signs POST forms alone
+    use(uploads=s3, films=other)
+    cors("--apply")
+    run("uploads_lifecycle", "--apply")
+    (rule,) = bucket.client.get_bucket_cors(Bucket=bucket.name)["CORSRules"]
+    assert sorted(rule["AllowedMethods"]) == ["POST", "PUT"]
+    life = bucket.client.get_bucket_lifecycle_configuration(Bucket=bucket.name)["Rules"]
+    staging = {rule["Filter"]["Prefix"] for rule in life if "Expiration" in rule}
+    assert staging == {"site/uploads-staging/", "films/uploads-staging/"}
+    for command in (cors, lambda *arguments: run("uploads_lifecycle", *arguments)[0]):
+        assert command("--apply").count("as they should be") == 2
+
+
+def test_check_tells_of_a_bucket_without_the_rules(s3, bucket):
+    for command in ("uploads_cors --origin=https://example.com", "uploads_lifecycle"):
+        with pytest.raises(CommandError, match="Not as it should be for uploads"):
+            run(*command.split(), "--check")
+        run(*command.split(), "--apply")
+        assert "as they should be" in run(*command.split(), "--check")[0]
+    with pytest.raises(CommandError, match="Not as it should be"):
+        cors("--check", origin="https://www.example.com")
+
+
 def test_nothing_is_changed_without_apply(s3, bucket):
     cors()
     run("uploads_lifecycle")
+    with pytest.raises(CommandError):
+        cors("--check")
     for ask in (bucket.client.get_bucket_cors, bucket.client.get_bucket_lifecycle_configuration):
         with pytest.raises(bucket.client.exceptions.ClientError):
             ask(Bucket=bucket.name)
@@ -247,6 +273,12 @@ def test_origin_is_required(offline):
 def test_apply_is_never_blind(offline):
     with pytest.raises(CommandError, match="merges"):
         cors("--offline", "--apply")
+
+
+@pytest.mark.parametrize("other", ["--offline", "--apply"])
+def test_check_is_a_comparison_and_no_more(offline, other):
+    with pytest.raises(CommandError, match="--check c"):
+        cors("--check", other)
 
 
 # The other services

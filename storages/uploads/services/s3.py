@@ -21,12 +21,16 @@ _NONE = {"NoSuchCORSConfiguration", "NoSuchLifecycleConfiguration"}
 
 
 def cors(storage: Any, origins: list[str], before: Rules) -> Rules:
-    """Return the CORS rules with ours; its origins of an earlier call stay."""
-    known = next((list(rule["AllowedOrigins"]) for rule in before if rule.get("ID") == CORS_ID), [])
+    """Return the CORS rules with ours; its origins and methods of an earlier call stay.
+
+    That call may have been for another storage in the bucket, which signs other kinds.
+    """
+    known: dict[str, Any] = next((rule for rule in before if rule.get("ID") == CORS_ID), {})
+    methods = {METHODS[kind] for kind in kinds_of(storage)}
     rule = {
         "ID": CORS_ID,
-        "AllowedOrigins": joined(known, origins),
-        "AllowedMethods": sorted({METHODS[kind] for kind in kinds_of(storage)}),
+        "AllowedOrigins": joined(known.get("AllowedOrigins", []), origins),
+        "AllowedMethods": sorted(methods.union(known.get("AllowedMethods", []))),
         "AllowedHeaders": HEADERS,
         "MaxAgeSeconds": MAX_AGE,
     }
@@ -44,15 +48,13 @@ def write_cors(storage: Any, rules: Rules) -> None:
 
 def lifecycle(storage: Any, prefix: str, days: int, before: Rules) -> Rules:
     """Return the lifecycle rules with ours: what lies under ``prefix`` goes, and so do parts without an end."""
+    root = _root(storage)
+    staging: dict[str, Any] = {"Filter": {"Prefix": prefix}, "Expiration": {"Days": days}}
     stale = {"DaysAfterInitiation": max(days, LEAST_DAYS_OF_PARTS)}
+    parts: dict[str, Any] = {"Filter": {"Prefix": root}, "AbortIncompleteMultipartUpload": stale}
     ours = [
-        {"ID": STAGING_ID, "Status": "Enabled", "Filter": {"Prefix": prefix}, "Expiration": {"Days": days}},
-        {
-            "ID": PARTS_ID,
-            "Status": "Enabled",
-            "Filter": {"Prefix": _root(storage)},
-            "AbortIncompleteMultipartUpload": stale,
-        },
+        {"ID": _id_at(root, STAGING_ID), "Status": "Enabled", **staging},
+        {"ID": _id_at(root, PARTS_ID), "Status": "Enabled", **parts},
     ]
     return put_in(before, ours, _has_id_of)
 
@@ -115,6 +117,11 @@ def _element(name: str, value: Any, depth: int) -> str:
 
 def _has_id_of(one: dict[str, Any], rule: dict[str, Any]) -> bool:
     return bool(one.get("ID") == rule["ID"])
+
+
+def _id_at(root: str, name: str) -> str:
+    """Return the ID of a rule for one location: a bucket may have several, each with rules of its own."""
+    return f"{name}-{root}".rstrip("-/")[:255]  # the most that S3 takes
 
 
 def _root(storage: Any) -> str:
