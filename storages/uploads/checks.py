@@ -11,6 +11,7 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as Advice
 from django.core.exceptions import ImproperlyConfigured
+from django.template.defaultfilters import filesizeformat
 from django.urls import NoReverseMatch, URLPattern, URLResolver, get_resolver, reverse
 from django.utils.module_loading import import_string
 
@@ -23,6 +24,11 @@ TAG = "storages_uploads"
 MIDDLEWARE = "storages.uploads.middleware.UploadsMiddleware"
 SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
 
+_DETOUR = (
+    "S3 with an 'endpoint_url' signs parts once 'unsigned_headers' says what the service does with headers that no "
+    "signature names. Or raise UPLOADS_PARTS_ABOVE: larger files are one request then, which cannot go on later. "
+    "Silence this if it is meant."
+)
 _HOOKS = ("UPLOADS_SCANNER", "UPLOADS_RATE", "UPLOADS_QUOTA")
 
 
@@ -45,6 +51,18 @@ def check_secrets(app_configs: Any, **options: Any) -> Iterator[CheckMessage]:
         if lost := sealing.SECRET_KINDS & set(getattr(field.storage, "upload_kinds", {})):
             text = f"{field.label} has no {_said(lost)} uploads: what opens them can't be encrypted in the database"
             yield Advice(text, "pip install cryptography", field, f"{TAG}.W002")
+
+
+def check_detours(app_configs: Any, **options: Any) -> Iterator[CheckMessage]:
+    """Report large files that come through this server though the storage signs small ones."""
+    above = settings.get("UPLOADS_PARTS_ABOVE")
+    for field in _fields():
+        is_small = field.max_size is not None and field.max_size <= above
+        found = _kinds(field)
+        if found and not is_small and SINGLE_KINDS.issuperset(found) and not getattr(field, "signs_forms", False):
+            text = f"Files of {field.label} above {filesizeformat(above)} come through this server (tus)"
+            text = f"{text}: {_storage(field)} signs no uploads in parts, but {_said(found)} alone"
+            yield Advice(text, _DETOUR, field, f"{TAG}.W004")
 
 
 def check_middleware(app_configs: Any, **options: Any) -> Iterator[CheckMessage]:
@@ -139,6 +157,7 @@ def check_staging(app_configs: Any, **options: Any) -> Iterator[CheckMessage]:
 CHECKS = (
     check_promises,
     check_secrets,
+    check_detours,
     check_middleware,
     check_urls,
     check_permissions,

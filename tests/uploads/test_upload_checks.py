@@ -126,6 +126,21 @@ def test_kind_that_needs_encryption_is_told(field, is_installed, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("kinds", "options", "ids"),
+    [
+        pytest.param({"post": EXACT}, {}, ["W004"], id="small-ones-are-signed"),
+        pytest.param({"post": EXACT}, {"max_size": 64 * 2**20 + 1}, ["W004"], id="larger-than-that"),
+        pytest.param({"post": EXACT}, {"max_size": 64 * 2**20}, [], id="never-larger"),
+        pytest.param({"post": EXACT, "multipart": EXACT}, {}, [], id="parts-are-signed"),
+        pytest.param({}, {}, [], id="nothing-is-signed"),
+    ],
+)
+def test_large_files_that_come_through_the_server_are_told(field, kinds, options, ids):
+    field(Cloud(**kinds), **options)
+    assert told(checks.check_detours) == ids
+
+
+@pytest.mark.parametrize(
     ("middleware", "ids"),
     [
         (["storages.uploads.middleware.UploadsMiddleware"], []),
