@@ -406,6 +406,26 @@ def test_file_name_with_markup_is_a_text(page, script):
     assert page.locator("img").count() == 0
 
 
+def test_row_begins_at_the_right_where_the_page_does(page, script):
+    opened(page, script, lang="he", direction="rtl")
+    choose(page, ("a.txt", 3000))
+    row(page, "done").wait_for()
+    begins, size = page.evaluate("""() => {
+        const box = (part, from, to) => {
+            const text = document.createTreeWalker(part, NodeFilter.SHOW_TEXT).nextNode();
+            const range = document.createRange();
+            range.setStart(text, from);
+            range.setEnd(text, to ?? text.length);
+            return range.getBoundingClientRect();
+        };
+        const row = document.querySelector(".storages-upload-file");
+        const [name, size] = ["name", "size"].map((part) => row.querySelector(`.storages-upload-${part}`));
+        return [row.getBoundingClientRect().right - box(name, 0).right, box(size, 0, 1).left < box(size, 2).left];
+    }""")
+    assert begins < 40  # pixels: of the mark beside it
+    assert size  # "3 kB", not "kB 3"
+
+
 def test_screen_reader_hears_start_quarters_and_end_only(page, script):
     script.kind, script.part_size, script.concurrency = "multipart", 1000, 1
     opened(page, script)
