@@ -370,9 +370,11 @@ class BaseStorage(StorageMixin, Storage):
     def abandon_upload(self, name: str, kind: str, state: str) -> None:
         """Give an upload in parts up, and what has arrived of it; silent where there is none.
 
-        An empty ``state`` means whatever is open for the name, as far as the service can list it.
+        An empty ``state`` means whatever is open for the name, as far as the service can list it. Since it was opened,
+        options may have changed, and offer the kind no longer.
         """
-        key = self._granted(name, kind, PART_KINDS)
+        ends_uploads = type(self)._abandon_upload is not BaseStorage._abandon_upload
+        key = self._file_key(name) if ends_uploads and kind in PART_KINDS else self._granted(name, kind, PART_KINDS)
         with contextlib.suppress(FileNotFoundError), self._translating(name):
             self._abandon_upload(key, kind, state)
 

@@ -126,6 +126,16 @@ def test_closing_replaces_nothing(bucket, storage):
     assert bucket.get("site/a.mp4") == b"the first"
 
 
+@pytest.mark.threat("T-30")
+def test_upload_can_be_given_up_when_its_kind_is_offered_no_more(bucket, storage):
+    state = storage.open_upload("a.mp4", "multipart", LONG_TERMS)
+    part(storage, state, 2).send()
+    changed = bucket.storage(location="site", signature_version="s3")
+    assert changed.upload_kinds == {}
+    changed.abandon_upload("a.mp4", "multipart", state)
+    assert bucket.uploads() == []
+
+
 def test_upload_that_was_given_up_is_gone(bucket, storage):
     state = storage.open_upload("a.mp4", "multipart", LONG_TERMS)
     part(storage, state, 2).send()
