@@ -13,7 +13,7 @@ document.addEventListener("storages-upload-begin", ({ detail }) => {
   const code = document.createElement("code");
   code.textContent = kind;
   line.dataset.kind = kind;
-  const pieces = parts ? ` in ${parts.count} × ${bytes.format(parts.size / 1e6)}` : "";
+  const pieces = parts ? ` in ${parts.count} × ${bytes.format(parts.size / 2 ** 20)}` : "";
   line.append(`${name} goes by `, code, `${pieces}. `);
   if (enforced) {
     line.append(`${words.who[kind]} refuses ${told(words.refused, enforced)}. `);
