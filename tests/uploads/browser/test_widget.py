@@ -298,7 +298,7 @@ def test_failed_upload_keeps_the_form_and_can_be_retried(page, script):
     ("attributes", "size", "problem"),
     [
         ('max-size="1024"', 1025, "a.txt is larger than 1 kB"),
-        ('min-size="10"', 9, "a.txt is smaller than 10 byte"),
+        ('min-size="10"', 9, "a.txt is smaller than 10 bytes"),
         ('min-size="1"', 0, "a.txt is empty"),
         ('types="image/*,video/mp4"', 9, "a.txt is not of an allowed type"),
     ],
@@ -404,6 +404,13 @@ def test_file_name_with_markup_is_a_text(page, script):
     row(page, "done").nth(1).wait_for()
     assert page.locator(".storages-upload-name").all_inner_texts() == [HOSTILE, HOSTILE]
     assert page.locator("img").count() == 0
+
+
+@pytest.mark.parametrize(("size", "text"), [(1, "1 byte"), (3, "3 bytes"), (3000, "3 kB")])
+def test_size_of_a_file_is_told(page, script, size, text):
+    opened(page, script)
+    choose(page, ("a.txt", size))
+    assert page.locator(".storages-upload-size").inner_text() == text
 
 
 def test_row_begins_at_the_right_where_the_page_does(page, script):

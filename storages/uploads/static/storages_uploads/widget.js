@@ -276,7 +276,8 @@ class StoragesUpload extends HTMLElement {
 
   bytes(size) {
     const step = Math.min(UNITS.length - 1, Math.floor(Math.log2(Math.max(size, 1)) / 10));
-    const options = { style: "unit", unit: UNITS[step], maximumFractionDigits: step > 1 ? 1 : 0 };
+    const unitDisplay = step ? "short" : "long"; // "3 bytes", where the short form has no plural
+    const options = { style: "unit", unit: UNITS[step], unitDisplay, maximumFractionDigits: step > 1 ? 1 : 0 };
     return new Intl.NumberFormat(this.language, options).format(size / 1024 ** step);
   }
 
