@@ -49,7 +49,7 @@ CODES: dict[str, Meaning] = {
 
 
 class UploadError(Exception):
-    """A refusal, as the protocol words it; ``detail`` is shown to people and tells nothing of the storage."""
+    """A refusal, as the protocol words it; ``detail`` is for developers and tells nothing of the storage."""
 
     def __init__(self, code: str, detail: str = "", *, field: str | None = None, retry_after: int | None = None):
         super().__init__(code, detail)

@@ -11,18 +11,17 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
-from storages.uploads import claims, registry, scanning
+from storages.uploads import claims, registry, scanning, wording
 from storages.uploads.errors import UploadError
 from storages.uploads.fields import DirectUploadField, UploadedDirectly
 from storages.uploads.middleware import current_request
 from storages.uploads.widgets import PREFIX, DirectUploadInput, Posted, dressed
 
+# Of any other error it is told that the upload is unknown, which tells nothing of others' uploads.
+_TOLD = ("already_claimed", "content_rejected", "scanner_unavailable", "upload_expired")
 MESSAGES = {
-    "already_claimed": _("This file was saved already; choose it again."),
-    "content_rejected": _("This file was refused."),
-    "scanner_unavailable": _("This file could not be checked; try again later."),
-    "upload_expired": _("This upload is too old; choose the file again."),
-    "unknown_upload": _("This upload is not known; choose the file again."),
+    **{code: wording.MESSAGES[code] for code in _TOLD},
+    "unknown_upload": wording.MESSAGES["upload_not_found"],
     "too_many_files": _("Choose at most {max_files} files."),
 }
 
@@ -119,7 +118,7 @@ def cleaned_file(
         if problems := field.problems_of(file):
             raise ValidationError(problems)
     except UploadError as error:
-        code = error.code if error.code in MESSAGES else "unknown_upload"  # which tells nothing of others' uploads
+        code = error.code if error.code in MESSAGES else "unknown_upload"
         raise ValidationError(messages[code], code=code) from error
     if not isinstance(posted, str):  # which may be no way around the scanner
         scan(field, file, messages)

@@ -24,7 +24,7 @@ from django.utils.translation import gettext_lazy as _
 
 from storages import sniffing
 from storages.contract import Enforced
-from storages.uploads import addresses, claims, registry
+from storages.uploads import addresses, claims, registry, wording
 from storages.uploads.errors import UploadError
 
 if TYPE_CHECKING:
@@ -348,7 +348,7 @@ class S3FileField(models.CharField):
         try:
             file.accept(accepted(self, str(file), request))
         except UploadError as error:
-            raise ValidationError(error.detail, code=error.code) from error
+            raise ValidationError(wording.of(error), code=error.code) from error
 
     def measure(self, upload: Upload) -> None:
         """Note the size of what has arrived, which the client did not announce. Raises UploadError."""

@@ -20,7 +20,7 @@ class S3Field(serializers.Field):
     The serializer needs ``context={"request": request}``, which generic views give.
     """
 
-    default_error_messages = {"invalid": "Not a valid string."}
+    default_error_messages = {"invalid": serializers.CharField.default_error_messages["invalid"]}
 
     def __init__(self, *, field: S3FileField | str | None = None, **options: Any):
         self._field = field

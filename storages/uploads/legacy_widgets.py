@@ -79,6 +79,7 @@ class S3FileUploadWidget(TextInput):
             "mime_lookups": json.dumps(_lookups()),
         }
         widget["settings"] = self._settings()
+        widget["remove"] = _("(Remove)")
         widget["picker"] = {key: given[key] for key in ("required", "disabled", "aria-describedby") if key in given}
         if url:
             widget["picker"].pop("required", None)

@@ -9,6 +9,7 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 
+from storages.uploads import wording
 from storages.uploads.errors import UploadError
 
 _current: ContextVar[HttpRequest | None] = ContextVar("storages_uploads_request", default=None)
@@ -51,4 +52,5 @@ class UploadsMiddleware:
         """Answer what a save raises: of two that take one file at once, the second is told, and nothing broke."""
         if not isinstance(exception, UploadError):
             return None
-        return HttpResponse(exception.detail, status=exception.status, content_type="text/plain; charset=utf-8")
+        text = str(wording.of(exception))
+        return HttpResponse(text, status=exception.status, content_type="text/plain; charset=utf-8")

@@ -44,6 +44,7 @@ MESSAGES = {
     "too_many": _("At most {limit} files"),
     "failed": _("{name} could not be uploaded"),
     "rejected": _("{name} was refused"),
+    "unreadable": _("{name} cannot be read any more; choose it again"),
     "denied": _("You may not upload this file"),
     "expired": _("This form is too old; reload the page"),
     "quota": _("Too many or too large uploads; try again later"),

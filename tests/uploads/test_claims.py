@@ -237,6 +237,6 @@ def test_requests_of_tasks_are_kept_apart(rf):
 
 def test_save_that_lost_a_race_is_an_answer_and_no_crash(rf):
     layer = middleware.UploadsMiddleware(lambda request: None)
-    answer = layer.process_exception(rf.get("/"), UploadError("already_claimed", "used"))
-    assert (answer.status_code, answer.content) == (409, b"used")
+    answer = layer.process_exception(rf.get("/"), UploadError("already_claimed", "for developers"))
+    assert (answer.status_code, answer.content) == (409, b"This file was saved already; choose it again.")
     assert layer.process_exception(rf.get("/"), ValueError()) is None

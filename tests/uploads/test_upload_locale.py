@@ -13,7 +13,8 @@ import pytest
 from django.utils import translation
 
 import storages.uploads
-from storages.uploads import widgets
+from storages.uploads import legacy_widgets, widgets, wording
+from storages.uploads.errors import CODES, UploadError
 
 APP = Path(storages.uploads.__file__).parent
 CATALOGS = sorted((APP / "locale").glob("*/LC_MESSAGES/django.po"))
@@ -41,9 +42,36 @@ def test_languages_are_those_of_private_files():
     assert [path.parent.parent.name for path in CATALOGS] == sorted(path.name for path in private.iterdir())
 
 
-def test_every_message_is_translated(catalog):
-    assert messages_in_code() - entries(catalog).keys() == set()
+def test_every_message_is_translated_and_no_other(catalog):
+    assert entries(catalog).keys() == messages_in_code()
     assert all(entries(catalog).values())
+
+
+def test_templates_have_no_words_of_their_own():
+    for path in [*APP.rglob("templates/**/*.html"), *APP.rglob("jinja2/**/*.html")]:
+        text = re.sub(r"{%.*?%}|{{.*?}}|<[^>]*>", "", re.sub(r"\"{{.*?}}\"|{%.*?%}", "", path.read_text("utf-8")))
+        assert re.findall(r"\w+", text) == [], path
+
+
+@pytest.mark.parametrize(
+    ("script", "messages"), [("widget.js", widgets.MESSAGES), ("s3.js", legacy_widgets.MESSAGES)], ids=["element", "s3"]
+)
+def test_scripts_say_all_of_their_messages_and_no_others(script, messages):
+    text = (APP / "static/storages_uploads" / script).read_text("utf-8").partition("class ")
+    said = re.sub(r"const MESSAGES = {.*?};", "", text[0] + text[2], flags=re.DOTALL)
+    assert [key for key in messages if f'"{key}"' not in said] == []
+    keys = re.findall(r"""(?:\btext\((?:widget, )?|#say\(|#shows\()"(\w+)\"""", said)
+    assert set(keys) <= messages.keys()
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_refusal_that_people_see_is_in_their_language(code):
+    error = UploadError(code, "for developers")
+    with translation.override("fr"):
+        told = str(wording.of(error))
+    assert told in entries(APP / "locale/fr/LC_MESSAGES/django.po").values()
+    with translation.override("en"):
+        assert str(wording.of(error)) not in (told, "for developers")
 
 
 def test_placeholders_are_kept(catalog):
@@ -61,7 +89,7 @@ def test_what_is_no_python_is_in_the_package():
     config = configparser.ConfigParser()
     config.read(APP.parent.parent / "setup.cfg")
     patterns = config["options.package_data"]["storages.uploads"].split()
-    files = [path for folder in ("locale", "templates", "static") for path in (APP / folder).rglob("*")]
+    files = [path for folder in ("locale", "jinja2", "templates", "static") for path in (APP / folder).rglob("*")]
     for path in files:
         if path.is_file():
             assert any(fnmatch(str(path.relative_to(APP)), pattern) for pattern in patterns), path

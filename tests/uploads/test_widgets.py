@@ -11,11 +11,14 @@ import pytest
 from django import forms
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.forms.renderers import get_default_renderer
 from django.forms.widgets import ClearableFileInput
 from django.utils import translation
 
 from storages.uploads import tokens
 from storages.uploads.forms import DirectUploadFormField
+from storages.uploads.legacy_widgets import S3FileUploadWidget
+from storages.uploads.middleware import UploadsMiddleware
 from storages.uploads.models import State, Upload
 from storages.uploads.widgets import AdminDirectUploadInput, DirectUploadInput, Module
 from tests.uploads.files import PNG, finished, token_of
@@ -286,3 +289,67 @@ def test_forms_of_one_class_do_not_share_what_they_keep(client, anna):
     assert not first.is_valid()
     assert LetterForm({"title": ""}).fields["scan"].widget.kept == []
     assert html.escape("storages-upload") in str(first["scan"])
+
+
+# Renderers
+
+
+@pytest.fixture
+def jinja2(settings):
+    settings.FORM_RENDERER = "django.forms.renderers.Jinja2"
+    get_default_renderer.cache_clear()
+    yield
+    get_default_renderer.cache_clear()
+
+
+@pytest.mark.parametrize("widget", [DirectUploadInput, AdminDirectUploadInput])
+@pytest.mark.parametrize("state", ["empty", "initial", "required", "kept", "disabled"])
+def test_forms_of_jinja2_have_the_same_element(request, anna, state, widget, rf):
+    letter = Letter(title="a", scan=f"letters/{HOSTILE}")
+    token = token_of(finished(SCAN, anna))
+
+    def rendered():
+        data = {"title": "", "scan": token, "scan-clear": "on"} if state == "kept" else None
+        form = LetterForm(data, instance=None if state == "empty" else letter)
+        field = form.fields["scan"]
+        field.widget = widget(field.widget.attrs)
+        field.widget.take_terms(field)
+        field.widget.is_required = field.required = state == "required"
+        field.disabled = state == "disabled"
+        asked = rf.get("/")
+        asked.user = anna
+        return UploadsMiddleware(lambda request: str(form["scan"]))(asked)
+
+    expected = rendered()
+    request.getfixturevalue("jinja2")
+    found = rendered()
+    assert [without_token(tag) for tag in Page(found).tags] == [without_token(tag) for tag in Page(expected).tags]
+    assert text_of(found) == text_of(expected)
+    element = Page(found).one("storages-upload")
+    assert "slot-token" in element
+    assert ("value" in element) is (state == "kept")
+
+
+def without_token(tag):
+    name, attrs = tag
+    return name, {key: value for key, value in attrs.items() if key != "slot-token"}
+
+
+def text_of(page):
+    """Return what is read of it, with spaces as a browser has them."""
+    return " ".join(html.unescape(re.sub("<[^>]*>", " ", page)).split())
+
+
+def test_widget_of_django_buckets_is_the_same_in_jinja2(request):
+    widget = S3FileUploadWidget("reports", ["text/plain"], field="seed_site.Report.file", attrs={"required": True})
+
+    def rendered():
+        return widget.render("file", f"https://example.com/{HOSTILE}", {"id": "id_file"})
+
+    expected = rendered()
+    request.getfixturevalue("jinja2")
+    found = rendered()
+    assert Page(found).tags == Page(expected).tags
+    assert text_of(found) == text_of(expected)
+    with translation.override("de"):
+        assert "(Entfernen)" in text_of(rendered())

@@ -103,6 +103,7 @@ class Script:
         self.batch = 4
         self.faults: list[int | None] = []  # statuses of the next requests to the cloud; None: as it should be
         self.failing: dict[str, list[tuple[int, str]]] = {}  # status and code of the next calls of a verb
+        self.detail = ""  # of these answers
         self.gate = threading.Event()  # requests to the cloud that carry a file wait for it
         self.gate.set()
         self.page: Callable[[], str] = lambda: ""
@@ -144,7 +145,12 @@ class Script:
         headers = {"Content-Type": "application/json"}  # and Date, which the server adds; a second one would be no date
         if self.failing.get(verb):
             status, code = self.failing[verb].pop(0)
-            error = {"code": code, "detail": "", "field": None, "retryable": status >= 500 or code == "parts_missing"}
+            error = {
+                "code": code,
+                "detail": self.detail,
+                "field": None,
+                "retryable": status >= 500 or code == "parts_missing",
+            }
             if code == "checksum":
                 error.update(code="bad_request", field="checksum")
             return Answer(status, json.dumps({"error": error}).encode(), headers)

@@ -164,7 +164,7 @@ def test_file_that_changes_while_it_is_sent_is_told(page, script, tmp_path):
     page.evaluate("window.change = true")
     script.gate.set()
     row(page, "failed").wait_for()
-    assert "It changed." in page.locator(".storages-upload-error").inner_text()
+    assert page.locator(".storages-upload-error").inner_text() == "a.txt was refused"
     assert [upload["state"] for upload in script.uploads.values()] == ["aborted"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -452,6 +453,50 @@ def test_screen_reader_hears_start_quarters_and_end_only(page, script):
         "a.txt: 75 %",
         "a.txt is uploaded",
     ]
+
+
+@pytest.mark.parametrize("kind", ["multipart", "tus"])
+def test_lost_connection_is_told_until_something_moves_again(page, script, kind):
+    """To who looks and to who listens, and not in turns with a percentage at every attempt."""
+    script.kind, script.part_size, script.concurrency = kind, 1000, 1
+    opened(page, script)
+    page.evaluate(
+        """() => {
+            window.said = [];
+            window.shown = [];
+            const watched = (selector, found) => {
+                const told = () => found.push(...[document.querySelector(selector)?.textContent].filter(Boolean));
+                new MutationObserver(told).observe(document.body, {childList: true, subtree: true});
+            };
+            watched("[role=status]", said);
+            watched(".storages-upload-percent", shown);
+            Math.random = () => 0; // no pauses
+        }"""
+    )
+    script.faults = [None, None, *[0] * 8]
+    choose(page, ("a.txt", 20_000))
+    row(page, "done").wait_for()
+    said, shown = ([*dict.fromkeys(page.evaluate(name))] for name in ("said", "shown"))
+    lost = "The connection was lost; trying again"
+    assert said == ["Uploading a.txt", lost, "a.txt: 25 %", "a.txt: 50 %", "a.txt: 75 %", "a.txt is uploaded"]
+    every = page.evaluate("shown")
+    first, last = every.index(lost), len(every) - every[::-1].index(lost)
+    assert set(every[first:last]) == {lost}
+    assert shown[-1] == "a.txt is being checked"
+
+
+def test_error_is_told_in_the_words_of_the_page(page, script):
+    """Those of the server are for developers; the number under which its log has more stays."""
+    number = "0d1c9a76-8f8e-4f8e-9d57-0d3c1f3c2c11"
+    opened(page, script, f"""messages='{json.dumps({"failed": "{name} a échoué", "expired": "trop vieux"})}'""")
+    script.detail = f"Not that one. ({number})"
+    script.failing["begin"] = [(400, "bad_filename"), (403, "slot_invalid")]
+    choose(page, ("a.txt", 10))
+    row(page, "failed").wait_for()
+    assert page.get_by_role("alert").inner_text() == f"a.txt a échoué ({number})"
+    script.detail = "The slot token is not one of ours."
+    page.get_by_role("button", name="Try again").click()
+    page.locator("text=You may not upload this file").wait_for()
 
 
 def test_required_field_without_a_file_stops_the_form(page, script):

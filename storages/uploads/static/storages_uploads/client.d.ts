@@ -89,7 +89,7 @@ export interface UploadOptions extends ServerOptions {
  */
 export declare class UploadError extends Error {
   readonly code: string;
-  /** The server's sentence for people; empty where the error is the client's. */
+  /** The server's sentence, for developers; empty where the error is the client's. */
   readonly detail: string;
   /** The member of the request that is wrong. */
   readonly field: string | null;

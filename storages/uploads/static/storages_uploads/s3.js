@@ -89,8 +89,8 @@ async function signed(widget, file, signal) {
     headers: { "X-CSRFToken": csrf(widget), Accept: "application/json" },
   });
   if (answer.ok) return answer.json();
-  const said = await answer.json().catch(() => ({}));
-  const message = REFUSED.has(answer.status) ? text(widget, "denied") : said.key || text(widget, "failed");
+  // What the answer says is for developers, and in one language.
+  const message = text(widget, REFUSED.has(answer.status) ? "denied" : "failed");
   throw Object.assign(new Error(message), { said: message });
 }
 

@@ -28,6 +28,7 @@ const MESSAGES = {
   expired: "This form is too old; reload the page",
   quota: "Too many or too large uploads; try again later",
   rejected: "{name} was refused",
+  unreadable: "{name} cannot be read any more; choose it again",
   busy: "Wait until all files are uploaded",
 };
 
@@ -48,12 +49,17 @@ const WORDS = {
   checksum_mismatch: "rejected",
   type_mismatch: "rejected",
   content_rejected: "rejected",
+  file_unreadable: "unreadable",
 };
-const FINAL = new Set(["too_large", "too_small", "empty", "bad_type", "too_many", "denied", "expired", "rejected"]);
+const FINAL = new Set(
+  ["too_large", "too_small", "empty", "bad_type", "too_many", "denied", "expired", "rejected", "unreadable"],
+);
 
 const PREFIX = "storages-upload:"; // what tells a token from other texts in a form
 const AT_ONCE = 3; // files
 const ANNOUNCED = 25; // percent between two announcements
+const BETWEEN_LOSSES = 60_000; // milliseconds between two announcements that the connection was lost
+const SETTLES = 2_000; // milliseconds after which an attempt that moves is no mere attempt
 const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
 const MADE = "data-storages-upload-made"; // by this script: not to be kept in a copy of the element
 let made = 0;
@@ -348,6 +354,8 @@ class Row {
   #upload = null; // token of the upload, to give it up with
   #stop = null;
   #quarter = 0;
+  #loss = new Loss();
+  #quiet = 0; // until when another loss is only shown, and not said
 
   constructor(owner, file) {
     this.owner = owner;
@@ -406,6 +414,7 @@ class Row {
     if (this.state !== "waiting" || !this.owner.roomForMore()) return;
     this.#becomes("sending");
     this.#quarter = 0;
+    this.#loss = new Loss();
     this.#say("uploading");
     this.#send();
   }
@@ -425,7 +434,7 @@ class Row {
     } catch (error) {
       if (stop.signal.aborted) return;
       const word = WORDS[error.code] ?? "failed";
-      this.#fails((error instanceof UploadError && error.detail) || this.#problem(word), FINAL.has(word));
+      this.#fails(this.#problem(word) + this.#number(error), FINAL.has(word));
       if (!(error instanceof UploadError)) reportError(error);
     }
     this.owner.changed();
@@ -445,9 +454,17 @@ class Row {
     return this.owner.text(known ? word : "rejected", { name: this.file.name, limit: this.owner.bytes(Number(limit)) });
   }
 
+  // Under which the server's log has more: its own words are for developers, and in one language.
+  #number({ detail }) {
+    return / \([0-9a-f-]{36}\)$/.exec(detail ?? "")?.[0] ?? "";
+  }
+
   #moves({ loaded, total }) {
     const percent = Math.floor((100 * loaded) / Math.max(total, 1));
     this.bar.value = percent;
+    this.#loss.sees(loaded);
+    this.item.toggleAttribute("data-retrying", this.#loss.lasts);
+    if (this.#loss.lasts) return; // and what is shown of it stays
     this.percent.textContent = new Intl.NumberFormat(this.owner.language, { style: "percent" }).format(percent / 100);
     const quarter = Math.floor(percent / ANNOUNCED);
     if (quarter > this.#quarter && quarter < 100 / ANNOUNCED) this.#say("progress", quarter * ANNOUNCED);
@@ -456,9 +473,23 @@ class Row {
 
   #tells(state) {
     if (state === "checksum" || state === "checking") this.bar.removeAttribute("value");
-    this.item.toggleAttribute("data-retrying", state === "waiting");
-    if (state === "waiting") this.percent.textContent = this.owner.text("retrying");
+    if (state === "checking") this.#shows("checking");
+    if (state === "waiting") this.#loses();
+    if (state === "sending") this.#loss.triesAgain();
     if (state === "resumed") this.#say("resuming");
+  }
+
+  #loses() {
+    if (!this.#loss.begins()) return;
+    this.item.setAttribute("data-retrying", "");
+    this.#shows("retrying");
+    if (performance.now() < this.#quiet) return;
+    this.#quiet = performance.now() + BETWEEN_LOSSES;
+    this.#say("retrying");
+  }
+
+  #shows(key) {
+    this.percent.textContent = this.owner.text(key, { name: this.file.name });
   }
 
   #say(key, percent) {
@@ -493,6 +524,33 @@ class Row {
     this.stop();
     if (this.state === "done" && this.#upload) abort(this.#upload, this.owner.options());
     this.state = "gone";
+  }
+}
+
+// That the connection is lost: until more has been sent than ever, or an attempt has lasted. The first bytes of each
+// attempt only go into a buffer, and a percentage that comes and goes with them would tell nothing.
+class Loss {
+  lasts = false;
+  #most = 0;
+  #least = 0;
+  #settled = 0;
+
+  begins() {
+    const isNew = !this.lasts;
+    this.lasts = true;
+    this.#least = this.#settled = Infinity;
+    return isNew;
+  }
+
+  triesAgain() {
+    this.#settled = performance.now() + SETTLES;
+  }
+
+  sees(loaded) {
+    const lasted = loaded > this.#least && performance.now() > this.#settled;
+    if (loaded > this.#most || lasted) this.lasts = false;
+    this.#least = Math.min(this.#least, loaded);
+    if (!this.lasts) this.#most = loaded;
   }
 }
 
