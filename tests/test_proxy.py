@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import threading
@@ -249,6 +250,22 @@ def test_mute_accepts_and_never_answers(proxy, client):
     client.close()
     client.timeout = 0.3
     with pytest.raises(TimeoutError):
+        ask(client, "GET", "/nothing")
+    client.close()
+    proxy.heal()
+    assert ask(client, "GET", "/nothing") == (204, b"")
+
+
+def test_death_comes_after_the_bytes_of_all_connections_and_ends_them_all(proxy, client):
+    proxy.die(up=SIZE)
+    other = http.client.HTTPConnection(HOST, proxy.port, timeout=5)
+    assert ask(client, "PUT", "/a", body=bytes(SIZE // 2)) == (200, b"%d" % (SIZE // 2))
+    assert not proxy.dead
+    with contextlib.closing(other), pytest.raises(ConnectionError):
+        ask(other, "PUT", "/b", body=bytes(SIZE))
+    client.close()
+    assert proxy.dead
+    with pytest.raises(ConnectionRefusedError):
         ask(client, "GET", "/nothing")
     client.close()
     proxy.heal()

@@ -38,6 +38,7 @@ PAGE = 500  # entries; so that listings of the tests have several
 LARGEST_UPLOAD = 150 * 1024**2  # bytes in one request
 BLOCK = 4 * 1024**2  # bytes that Dropbox hashes at a time
 JSON = {"Content-Type": "application/json"}
+FOR_PAGES = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "content-type"}  # of any origin
 
 
 @dataclass
@@ -107,6 +108,7 @@ class FakeDropbox(ThreadServer):
         context.load_cert_chain(self.certificate, key)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.lock = threading.RLock()
+        self._reached_at = self.port
         self._revisions = itertools.count(0x10000000)
         self.refusals: dict[str, list[Refusal]] = {}
         self.tokens = {TOKEN}
@@ -133,7 +135,8 @@ class FakeDropbox(ThreadServer):
         """Make clients of the SDK that are made in the block go to this server, or to ``port``."""
         from dropbox import dropbox_client
 
-        host = f"{HOST}:{port or self.port}"
+        self._reached_at = port or self.port
+        host = f"{HOST}:{self._reached_at}"
         refresh = dropbox_client._DropboxTransport.refresh_access_token
         with (
             mock.patch.dict(os.environ),
@@ -270,7 +273,7 @@ class FakeDropbox(ThreadServer):
             raise Refusal(400, "duration must be between 60 and 14400 seconds")
         link = uuid.uuid4().hex
         self.upload_links[link] = UploadLink(argument["commit_info"], time.time() + argument["duration"])
-        return {"link": f"https://{HOST}:{self.port}/apitul/1/{link}"}
+        return {"link": f"https://{HOST}:{self._reached_at}/apitul/1/{link}"}
 
     def upload_by_link(self, link: str, content_type: str, body: bytes) -> Any:
         """Take the one upload that a link is for; what is wrong with its commit shows only now, and not what it is."""
@@ -395,6 +398,9 @@ class _Answers(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815 -- as http.server calls it
 
+    def do_OPTIONS(self) -> None:
+        self._answer(200, b"", {**FOR_PAGES, "Access-Control-Allow-Methods": "POST"})
+
     def _download(self) -> None:
         argument = json.loads(self.headers["Dropbox-API-Arg"])
         with self._fake.lock:
@@ -405,7 +411,7 @@ class _Answers(BaseHTTPRequestHandler):
     def _upload(self, link: str, body: bytes) -> None:
         with self._fake.lock:
             answer = self._fake.upload_by_link(link, self.headers.get("Content-Type", ""), body)
-        self._answer(200, json.dumps(answer).encode(), JSON)
+        self._answer(200, json.dumps(answer).encode(), {**JSON, **FOR_PAGES})
 
     def _bytes_of(self, file: File, headers: dict[str, str]) -> None:
         size, wanted = len(file.content), self.headers.get("Range")

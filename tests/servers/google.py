@@ -232,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*arguments)
 
     def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self._received(int(self.headers.get("Content-Length", 0)))
         request = Request(self.command, self.path, self.headers, body)
         self._scripted.requests.append(request)
         try:
@@ -247,6 +247,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
+
+    def _received(self, size: int) -> bytes:
+        """Return what has come of a body, also where the connection broke then."""
+        body = bytearray()
+        with contextlib.suppress(ConnectionError):
+            while len(body) < size and (piece := self.rfile.read1(size - len(body))):
+                body += piece
+        return bytes(body)
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute.startswith("do_"):  # whatever the method

@@ -14,6 +14,7 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from cryptography.exceptions import InvalidSignature
@@ -22,6 +23,7 @@ from .google import CHUNK_UNIT, TOKEN, Answer, Request, refusal, verify
 
 UPLOADS = "/upload/storage/v1/b/"
 OBJECTS = "/storage/v1/b/"
+DOWNLOADS = "/download/storage/v1/b/"
 
 
 @dataclass
@@ -45,12 +47,14 @@ class Session:
 class Bucket:
     """The script of a Scripted server: one bucket that takes signed PUTs and resumable uploads.
 
-    ``now`` is its clock. Only who shows the account's token may begin a session, or look at an object.
+    ``now`` is its clock, ``cors`` its rules. Only who shows the account's token may begin a session, look at an object,
+    or change the rules.
     """
 
     def __init__(self, name: str = "bkt"):
         self.name = name
         self.objects: dict[str, Object] = {}
+        self.cors: list[dict[str, Any]] = []
         self.sessions: dict[str, Session] = {}
         self.now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.timezone.utc)
         self._generations = itertools.count(1)
@@ -61,22 +65,58 @@ class Bucket:
         if "upload_id" in query:
             return self._session(request, query["upload_id"])
         if "X-Goog-Signature" in query:
-            return self._signed(request, parts.path, query)
+            status, body, headers = self._preflight(request) or self._signed(request, parts.path, query)
+            return Answer(status, body, {**headers, **self._for_pages(request, request.method)})
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return refusal(401, "no token")
         if parts.path == f"{UPLOADS}{self.name}/o" and query.get("uploadType") == "resumable":
             return self._begin(request, query)
         if parts.path.startswith(f"{OBJECTS}{self.name}/o/"):
             return self._object(request, unquote(parts.path.partition("/o/")[2]))
+        if parts.path.startswith(f"{DOWNLOADS}{self.name}/o/"):
+            return self._download(request, unquote(parts.path.partition("/o/")[2]))
+        if parts.path == f"{OBJECTS}{self.name}":
+            return self._itself(request)
         return refusal(404, "The specified bucket does not exist.")
 
     def write(self, key: str, content: bytes, content_type: str) -> Answer:
         self.objects[key] = Object(content, content_type, next(self._generations))
         return self._shown(key)
 
+    # Cross-Origin Resource Sharing: cloud.google.com/storage/docs/cross-origin
+
+    def _itself(self, request: Request) -> Answer:
+        if request.method == "PATCH":
+            self.cors = json.loads(request.body)["cors"]
+        return Answer(200, {"name": self.name, "cors": self.cors})
+
+    def _preflight(self, request: Request) -> Answer | None:
+        if request.method != "OPTIONS":
+            return None
+        asked = {name.strip() for name in request.headers.get("Access-Control-Request-Headers", "").lower().split(",")}
+        headers = self._for_pages(request, request.headers.get("Access-Control-Request-Method", ""))
+        allowed = headers.get("Access-Control-Allow-Headers", "").lower().split(",")
+        return Answer(200, b"", headers) if asked - {""} <= set(allowed) else Answer(200)
+
+    def _for_pages(self, request: Request, method: str) -> dict[str, str]:
+        """Return what the rules let a page of the origin do."""
+        origin = request.headers.get("Origin", "")
+        for rule in self.cors:
+            if {origin, "*"} & set(rule["origin"]) and method in rule["method"]:
+                names = ",".join(rule["responseHeader"])
+                return {
+                    "Access-Control-Allow-Origin": origin,
+                    "Access-Control-Allow-Methods": ",".join(rule["method"]),
+                    "Access-Control-Allow-Headers": names,
+                    "Access-Control-Expose-Headers": names,
+                }
+        return {}
+
     # One signed request
 
     def _signed(self, request: Request, path: str, query: dict[str, str]) -> Answer:
+        if len(request.body) < int(request.headers.get("Content-Length", 0)):
+            raise ConnectionAbortedError
         begun = datetime.datetime.strptime(query["X-Goog-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.timezone.utc)
         if self.now() > begun + datetime.timedelta(seconds=int(query["X-Goog-Expires"])):
             return refusal(400, "ExpiredToken")
@@ -122,7 +162,11 @@ class Bucket:
             return refusal(404)
         cors = {"Access-Control-Allow-Origin": session.origin} if session.origin else {}
         if request.method == "OPTIONS":
-            return Answer(200, b"", {**cors, "Access-Control-Allow-Methods": "PUT"})
+            asked = request.headers.get(
+                "Access-Control-Request-Headers", ""
+            )  # JSON's API grants it, whatever the rules
+            allowed = {"Access-Control-Allow-Methods": "PUT", "Access-Control-Allow-Headers": asked}
+            return Answer(200, b"", {**cors, **allowed})
         if request.method == "DELETE":
             del self.sessions[number]
             return Answer(499)
@@ -166,6 +210,18 @@ class Bucket:
             del self.objects[key]
             return Answer(204)
         return self._shown(key)
+
+    def _download(self, request: Request, key: str) -> Answer:
+        if key not in self.objects:
+            return refusal(404, f"No such object: {self.name}/{key}")
+        found, span = self.objects[key], request.headers.get("Range", "")
+        headers = {"X-Goog-Generation": str(found.generation), "Content-Type": found.content_type}
+        if not span:
+            return Answer(200, found.content, headers)
+        first, last = span.removeprefix("bytes=").split("-")
+        body = found.content[int(first) : int(last or len(found.content)) + 1]
+        end = int(first) + len(body) - 1
+        return Answer(206, body, {**headers, "Content-Range": f"bytes {first}-{end}/{len(found.content)}"})
 
     def _has_generation(self, key: str, generation: int) -> bool:
         return generation == (self.objects[key].generation if key in self.objects else 0)

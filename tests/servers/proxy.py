@@ -80,6 +80,7 @@ class Proxy:
         self._cuts: list[_Cut] = []
         self._slow_downs = 0.0
         self._muted = self._resetting = False
+        self._left_to_live: int | None = None
         self._counters: list[Seen] = []
         self.requests = Seen()
         self.latency = 0.0  # seconds before each request goes on; without HTTP, before each piece
@@ -145,6 +146,19 @@ class Proxy:
 
         self._await(arm())
 
+    def die(self, *, up: int) -> None:
+        """Refuse, as refuse() does, once that many bytes went up on all connections together, counted from now."""
+
+        def arm() -> None:
+            self._left_to_live = up
+
+        self._call(arm)
+
+    @property
+    def dead(self) -> bool:
+        """Whether nobody listens."""
+        return self._listener is None
+
     def drop_idle(self) -> int:
         """Close the connections that wait for no answer, as a server does after a while; return how many."""
 
@@ -167,6 +181,7 @@ class Proxy:
                 if link.stuck:
                     link.reset()
             self._muted = self._resetting = False
+            self._left_to_live = None
             if self._listener is None:
                 await self._listen()
 
@@ -322,6 +337,13 @@ class Proxy:
         """Pass bytes on, up to the first fault that they reach."""
         if link.finished:
             return
+        if direction == "up" and self._left_to_live is not None:
+            self._left_to_live -= len(data)
+            if self._left_to_live <= 0:
+                self._left_to_live = None
+                self._stop_listening()
+                self._reset_all()
+                return
         moved = link.moved[direction]
         due = [cut for cut in self._cuts if cut.direction == direction and moved + len(data) >= cut.after]
         if not due:

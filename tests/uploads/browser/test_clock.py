@@ -9,12 +9,10 @@ import pytest
 from storages.uploads import kinds
 
 from . import scripted
-from .test_live import bucket, choose, done, from_browser, opened, save, scan, signed_in, stored, written
+from .conftest import choose, done, of_browser, opened, save, stored, written
 from .test_widget import choose as choose_sized
 from .test_widget import opened as opened_script
 from .test_widget import row
-
-__all__ = ["bucket", "scan", "signed_in"]  # fixtures
 
 MIB = 1024**2
 HOUR = 3600 * 1000  # milliseconds
@@ -60,7 +58,7 @@ def test_links_of_seconds_are_signed_again_in_time(
     choose(page, tmp_path / "film.bin")
     done(page).wait_for(timeout=30_000)
     wire.heal()
-    sent = [request.status for request in from_browser(wire) if request.method == "PUT"]
+    sent = [request.status for request in of_browser(wire.requests, "PUT")]
     assert sent.count(200) == 2
     assert set(sent) <= {200, 403}
     save(page, "late")

@@ -12,9 +12,8 @@ import pytest
 from storages.uploads.models import Upload
 from tests.uploads.form_models import Letter
 
-from .conftest import POLICY
+from .conftest import POLICY, done, of_browser, opened, save, stored, written
 from .scripted import MIB, Answer, Request, Script
-from .test_live import bucket, done, from_browser, opened, save, scan, signed_in, stored, written  # noqa: F401
 from .test_widget import choose_again, row
 from .test_widget import opened as form_opened
 
@@ -136,7 +135,7 @@ def test_part_that_was_sent_before_is_compared_with_the_file_that_is_gone_on_wit
     script.faults = [None, None, None, *[503] * 99]
     content = bytearray(8 * MIB)
     choose_again(page, tmp_path / "a.txt", bytes(content))
-    script.wait(lambda: len(script.upload()["received"]) == 3)
+    script.wait(lambda: script.uploads and len(script.upload()["received"]) == 3)
     form_opened(page, script)
     content[3 * MIB] = 1
     choose_again(page, tmp_path / "a.txt", bytes(content))
@@ -170,7 +169,7 @@ def test_file_that_changes_while_it_is_sent_is_told(page, script, tmp_path):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.urls("tests.uploads.browser.site")
-def test_bucket_compares_every_part_of_a_file(signed_in, scan, bucket, wire, tmp_path):  # noqa: F811
+def test_bucket_compares_every_part_of_a_file(signed_in, scan, bucket, wire, tmp_path):
     scan.storage.checksums = "when_supported"
     checksum = written(tmp_path / "film.bin", 12 * MIB)
     page = opened(signed_in)
@@ -179,6 +178,6 @@ def test_bucket_compares_every_part_of_a_file(signed_in, scan, bucket, wire, tmp
     save(page, "summed")
     assert stored(Letter.objects.get()) == checksum
     assert Upload.objects.get().part_checksums
-    sent = [request for request in from_browser(wire) if request.method == "PUT"]
+    sent = of_browser(wire.requests, "PUT")
     parts = digests((tmp_path / "film.bin").read_bytes(), 5 * MIB)
     assert sorted(request.headers[SUMMED] for request in sent) == sorted(parts.values())
