@@ -39,7 +39,9 @@ CEPH = Programs(
     ["ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin"],
     ["radosgw", "ceph-mon", "ceph-osd", "ceph-common"],
 )
-NODE = Programs("Node.js, for Azurite, the Azure server of the tests, and axe-core", ["node", "npm"], ["nodejs", "npm"])
+NODE = Programs(
+    "Node.js, for Azurite, the Azure server of the tests, axe-core and TypeScript", ["node", "npm"], ["nodejs", "npm"]
+)
 OPENSSH = Programs("OpenSSH, the SFTP server of the tests", ["sshd"], ["openssh-server"])
 PROFTPD = Programs(
     "ProFTPD, the FTPS server of the tests", ["proftpd", "openssl"], ["proftpd-core", "proftpd-mod-crypto", "openssl"]
