@@ -46,6 +46,8 @@ OF_OTHERS = {
     *("IN_MEMORY", "S3_US_STANDARD_HOST", "SSL_CERT_FILE"),
     *vars(Provider),  # of Libcloud, whose constants name services
     "ATOMIC_REQUESTS",
+    "DATA_UPLOAD_MAX_MEMORY_SIZE",
+    "FILE_UPLOAD_MAX_MEMORY_SIZE",
 }
 PRIVATE_STORAGES = [
     f"storages.private.storage.Private{name}Storage" for name in ("Azure", "GoogleCloud", "Minio", "S3")

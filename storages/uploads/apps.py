@@ -17,7 +17,9 @@ class StoragesUploadsConfig(AppConfig):
 
     def ready(self) -> None:
         from storages.uploads import s3_checks
-        from storages.uploads.checks import CHECKS, TAG
+        from storages.uploads.checks import CHECKS, DEPLOY_CHECKS, TAG
 
         for check in (*CHECKS, *s3_checks.CHECKS):
             register(check, TAG)
+        for check in DEPLOY_CHECKS:
+            register(check, TAG, deploy=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from django.apps import apps
@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 
 from storages.contract import Enforced
 from storages.terms import SINGLE_KINDS
-from storages.uploads import kinds, permissions, sealing, settings
+from storages.uploads import authentication, kinds, permissions, sealing, settings
 from storages.uploads.fields import PROMISES
 
 TAG = "storages_uploads"
@@ -40,6 +40,8 @@ def check_promises(app_configs: Any, **options: Any) -> Iterator[CheckMessage]:
             if problem := _problem_of(field, possible):
                 text = f"{field.label} wants {_said(field.enforce)} enforced, and {_storage(field)} does not: {problem}"
                 hint = f"This is of {size}. Take another storage, or leave out of 'enforce' what finish then looks at."
+                if field.keeps(kinds.OURS):
+                    hint += " Silenced, it is no obstacle: such files come through this server, by tus."
                 yield _error("E001", text, hint, field)
 
 
@@ -116,17 +118,28 @@ def _check_permission(policy: Any, where: str, field: Any) -> Iterator[CheckMess
 
 
 def check_hooks(app_configs: Any, **options: Any) -> Iterator[CheckMessage]:
-    """Report scanners and limits that are not there: a scanner that is down refuses every file."""
+    """Report scanners, limits and authenticators that are not there: a scanner that is down refuses every file."""
     for name in _HOOKS:
         hook = settings.get(name)
         is_number = name == "UPLOADS_QUOTA" and isinstance(hook, int)
         if hook is not None and not is_number and (problem := _problem_of_hook(hook)):
             yield _error("E007", f"{name} is {hook!r}, {problem}", None, None)
+    yield from _check_authentication(settings.get(authentication.NAME))
     for field in _fields():
         if field.must_scan and settings.get("UPLOADS_SCANNER") is None:
             yield _error("E007", f"{field.label} is to be scanned, and UPLOADS_SCANNER names no scanner", None, field)
         elif field.scan not in (None, False) and (problem := _problem_of_hook(field.scan)):
             yield _error("E007", f"scan of {field.label} is {field.scan!r}, {problem}", None, field)
+
+
+def _check_authentication(authenticators: Any) -> Iterator[CheckMessage]:
+    if isinstance(authenticators, str) or not isinstance(authenticators, Iterable):
+        text = f"{authentication.NAME} is {authenticators!r}, which is no list"
+        yield _error("E007", text, "It is a list of authenticators, by their dotted paths.", None)
+        return
+    for authenticator in authenticators:
+        if problem := _problem_of_authenticator(authenticator):
+            yield _error("E007", f"{authentication.NAME} has {authenticator!r}, {problem}", None, None)
 
 
 def check_fake(app_configs: Any, **options: Any) -> Iterator[CheckMessage]:
@@ -154,6 +167,21 @@ def check_staging(app_configs: Any, **options: Any) -> Iterator[CheckMessage]:
             yield _error("E010", text, "Give one of the two another prefix.", field)
 
 
+def check_spool(app_configs: Any, **options: Any) -> Iterator[CheckMessage]:
+    """Advise a place for what comes through this server, of which ``check --deploy`` cannot know how many there are."""
+    if settings.get("UPLOADS_SPOOL"):
+        return
+    for field in _fields():
+        if not getattr(field.storage, "upload_kinds", {}):
+            text = f"{field.label} is uploaded through this server, and UPLOADS_SPOOL is not set"
+            hint = (
+                "What has come lies in the system's temporary directory: another machine has another one, it may be "
+                "emptied, and it may be memory. Name a directory that all machines share."
+            )
+            yield Advice(text, hint, field, f"{TAG}.W003")
+
+
+DEPLOY_CHECKS = (check_spool,)
 CHECKS = (
     check_promises,
     check_secrets,
@@ -193,7 +221,9 @@ def _kinds(field: Any) -> Mapping[str, Enforced] | None:
     except (ImportError, ImproperlyConfigured):
         return None
     ours = {kinds.TUS: offered.pop(kinds.TUS)}
-    return offered or ours  # a storage that signs is not to be got around
+    # begin() falls back on tus, which keeps more. But where the storage signs, it is the service that was meant, and
+    # not that every file goes through this server: who wants that has to silence the check.
+    return offered or ours
 
 
 def _sizes(field: Any, found: Mapping[str, Enforced]) -> Iterator[tuple[str, Mapping[str, Enforced]]]:
@@ -252,6 +282,14 @@ def _problem_of_hook(hook: Any) -> str:
         except ImportError as error:
             return f"which cannot be imported: {error}"
     return "" if callable(hook) else "which is no function"
+
+
+def _problem_of_authenticator(hook: Any) -> str:
+    if not hasattr(_resolved(hook), "authenticate") and (problem := _problem_of_hook(hook)):
+        return problem
+    if inspect.iscoroutinefunction(getattr(_resolved(hook), "authenticate", _resolved(hook))):
+        return "which is asynchronous; it has to answer at once"
+    return ""
 
 
 def _routes() -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from django.conf import settings as django_settings
 
 DEFAULTS: dict[str, Any] = {
     "UPLOADS_PERMISSION": "storages.uploads.permissions.allow_authenticated",  # None denies everybody
+    "UPLOADS_AUTHENTICATION": (),  # dotted paths: who knows clients without a session, as REST framework's classes do
     "UPLOADS_SLOT_EXPIRE": 12 * 3600,  # seconds that a form may lie open
     "UPLOADS_SLOT_FILES": 100,  # uploads that one rendering of a form is good for, and all rows that it grows
     "UPLOADS_EXPIRE": 24 * 3600,  # seconds that an upload may take, and a form then has for taking it

@@ -26,7 +26,7 @@ from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
 from storages.contract import SignedRequest
-from storages.uploads import protocol, spool
+from storages.uploads import authentication, protocol, spool
 from storages.uploads.errors import UploadError
 from storages.uploads.models import State, Upload
 from storages.uploads.views import failure
@@ -69,6 +69,7 @@ class TusView(View):
             if request.method != "OPTIONS" and request.headers.get("Tus-Resumable") != VERSION:
                 response: HttpResponseBase = HttpResponse(status=412, headers={"Tus-Version": VERSION})
             else:
+                authentication.identify(request)
                 response = super().dispatch(request, *args, **kwargs)
         except UploadError as error:
             response = failure(error)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from django.core.checks.registry import registry
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import models
@@ -15,7 +16,8 @@ from django.urls import path
 import storages.uploads
 from storages.backends.memory import MemoryStorage
 from storages.contract import Enforced
-from storages.uploads import checks, permissions, sealing
+from storages.uploads import checks, kinds, permissions, schema, sealing
+from storages.uploads.errors import UploadError
 from storages.uploads.fields import DirectUploadField
 from storages.uploads.middleware import UploadsMiddleware
 from tests.uploads.form_site import urlpatterns
@@ -107,6 +109,33 @@ def test_every_id_is_documented_once():
 def test_promise_that_the_storage_does_not_keep_is_told(field, kinds, options, ids):
     field(Cloud(**kinds), **options)
     assert told(checks.check_promises) == ids
+
+
+@pytest.mark.parametrize(("promise", "is_kept"), [("size", True), ("overwrite", True), ("type", False)])
+def test_hint_says_whether_the_files_would_come_through_this_server(field, promise, is_kept):
+    made = field(Cloud(put=LATE), enforce=promise, max_size=1000)
+    (message,) = checks.check_promises(None)
+    assert ("by tus" in message.hint) is is_kept
+    said = {"slot": "s", "filename": "a", "size": 10, "content_type": "text/plain", "accepts": ["put", "tus"]}
+    asked = schema.begin(said)
+    if is_kept:
+        assert kinds.choose(made, asked)[0] == "tus"
+    else:
+        with pytest.raises(UploadError, match="kind_not_supported"):
+            kinds.choose(made, asked)
+
+
+@pytest.mark.parametrize(
+    ("storage", "spool", "ids"),
+    [(None, None, ["W003"]), (None, "/srv/spool", []), (Cloud(put=EXACT), None, [])],
+    ids=["through the server", "with a place", "to a service"],
+)
+def test_spool_without_a_place_is_told_before_deployment(field, settings, storage, spool, ids):
+    field(storage)
+    settings.UPLOADS_SPOOL = spool
+    assert told(checks.check_spool) == ids
+    assert checks.check_spool not in registry.get_checks()
+    assert checks.check_spool in registry.get_checks(include_deployment_checks=True)
 
 
 def test_message_says_which_kind_does_not_keep_what(field):
@@ -216,6 +245,27 @@ def test_hook_that_is_not_there_is_told(field, settings, name, value, ids):
     field()
     setattr(settings, name, value)
     assert told(checks.check_hooks) == ids
+
+
+@pytest.mark.parametrize(
+    ("value", "ids"),
+    [
+        ([], []),
+        (["rest_framework.authentication.TokenAuthentication", a_function], []),
+        (["tests.uploads.test_upload_checks.knows_later"], ["E007"]),
+        (["not.there", "tests.uploads.test_upload_checks.LATE", a_function], ["E007", "E007"]),
+        ("rest_framework.authentication.TokenAuthentication", ["E007"]),
+        (None, ["E007"]),
+    ],
+)
+def test_authenticator_that_is_not_there_is_told(field, settings, value, ids):
+    field()
+    settings.UPLOADS_AUTHENTICATION = value
+    assert told(checks.check_hooks) == ids
+
+
+async def knows_later(request):
+    """Be asynchronous, which an authenticator may not."""
 
 
 @pytest.mark.threat("T-29")
