@@ -321,6 +321,23 @@ def test_server_that_wants_a_checksum_gets_it(page, script):
     assert [call.get("checksum") for call in script.called("begin")] == [None, digest]
 
 
+@pytest.mark.parametrize(
+    ("verb", "status", "code"),
+    [
+        ("begin", 401, "not_authenticated"),
+        ("begin", 403, "csrf_failed"),
+        ("begin", 403, "slot_invalid"),
+        ("finish", 404, "upload_not_found"),
+    ],
+)
+def test_who_was_logged_out_meanwhile_is_told_to_reload(page, script, verb, status, code):
+    script.failing[verb] = [(status, code)]
+    opened(page, script)
+    choose(page, ("a.txt", 100))
+    row(page, "failed").wait_for()
+    assert "reload the page" in row(page, "failed").inner_text()
+
+
 def test_expired_slot_is_renewed(page, script):
     opened(page, script)
     script.failing["begin"] = [(403, "slot_expired")]
@@ -490,11 +507,11 @@ def test_error_is_told_in_the_words_of_the_page(page, script):
     number = "0d1c9a76-8f8e-4f8e-9d57-0d3c1f3c2c11"
     opened(page, script, f"""messages='{json.dumps({"failed": "{name} a échoué", "expired": "trop vieux"})}'""")
     script.detail = f"Not that one. ({number})"
-    script.failing["begin"] = [(400, "bad_filename"), (403, "slot_invalid")]
+    script.failing["begin"] = [(400, "bad_filename"), (403, "permission_denied")]
     choose(page, ("a.txt", 10))
     row(page, "failed").wait_for()
     assert page.get_by_role("alert").inner_text() == f"a.txt a échoué ({number})"
-    script.detail = "The slot token is not one of ours."
+    script.detail = "Not for you."
     page.get_by_role("button", name="Try again").click()
     page.locator("text=You may not upload this file").wait_for()
 
