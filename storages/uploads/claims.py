@@ -149,7 +149,7 @@ def _settle_failed(claim: Claim, field: Any, instance: models.Model, using: str 
 def _mark(upload: Upload) -> None:
     alive = Upload._base_manager.filter(pk=upload.pk, state=State.FINISHED, expires__gt=timezone.now())
     if not alive.update(state=State.CLAIMED):
-        upload.refresh_from_db()
+        upload.read_again()
         _check_ready(upload)
         raise UploadError("state_conflict", _LATER)
     upload.state = State.CLAIMED

@@ -8,9 +8,11 @@ import uuid
 from typing import Any
 
 from django.conf import settings
-from django.db import models
+from django.db import connections, models, router
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+from storages.uploads.errors import UploadError
 
 TURN = 600  # seconds that one finish may have an upload alone; a copy of many gigabytes takes its time
 
@@ -115,13 +117,24 @@ class Upload(models.Model):
             setattr(self, name, value)
         return True
 
+    def read_again(self) -> None:
+        """Read what the row says now, where it is written. Raises UploadError upload_not_found if it is gone."""
+        using = router.db_for_write(type(self))
+        rows = type(self)._base_manager.using(using).filter(pk=self.pk)
+        if connections[using].in_atomic_block:  # whose snapshot may be older than what an UPDATE has just found
+            rows = rows.select_for_update()
+        if (found := rows.first()) is None:
+            raise UploadError("upload_not_found", "There is no such upload.")
+        for field in self._meta.concrete_fields:
+            setattr(self, field.attname, getattr(found, field.attname))
+
     def take_turn(self, seconds: int) -> bool:
         """Have the row alone for ``seconds``, unless another request has it; what it says now is read again."""
         now = timezone.now()
         until = now + datetime.timedelta(seconds=seconds)
         if not type(self)._base_manager.filter(free(now), pk=self.pk).update(busy=until):
             return False
-        self.refresh_from_db()
+        self.read_again()
         self._turn = self.busy
         return True
 

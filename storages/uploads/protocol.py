@@ -132,7 +132,7 @@ def abort(request: HttpRequest, data: object) -> None:
     if upload.move(State.ABORTED, since=UNCLAIMED, expires=over()):
         signals.upload_aborted.send(Upload, upload=upload, request=request)
     else:
-        upload.refresh_from_db()
+        upload.read_again()
     if upload.state == State.CLAIMED:
         raise UploadError("already_claimed", "This file has been used; it is not deleted.")
     if upload.take_turn(TURN):  # else the request that finishes it finds out, and deletes
@@ -156,9 +156,10 @@ def opened(
         raise UploadError("upload_not_found", "There is no such upload.")
     if not audience.is_it(request, str(upload.user_id or ""), upload.session):
         raise UploadError("upload_not_found", "There is no such upload.")
-    if alive and upload.state in UNCLAIMED and upload.expires <= timezone.now():
-        upload.move(State.EXPIRED, since=UNCLAIMED)
-        upload.refresh_from_db()
+    if alive and upload.state in UNCLAIMED and upload.expires <= (now := timezone.now()):
+        # Its time may be another one by now: another request has just finished it.
+        Upload._base_manager.filter(pk=upload.pk, state__in=UNCLAIMED, expires__lte=now).update(state=State.EXPIRED)
+        upload.read_again()
     if upload.state not in states or (alive and upload.state == State.EXPIRED):
         raise UploadError(*_ENDED.get(upload.state, ("state_conflict", "This upload is over already.")))
     return upload
@@ -328,7 +329,7 @@ def _settle_failure(request: HttpRequest, upload: Upload, error: UploadError) ->
     elif error.code == "upload_expired":  # at the service
         upload.move(State.EXPIRED, since=OPEN, expires=over())
     elif error.code == "state_conflict":
-        upload.refresh_from_db()
+        upload.read_again()
     if upload.state in OVER:
         try:
             discard(upload)

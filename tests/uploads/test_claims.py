@@ -133,6 +133,14 @@ def test_file_is_taken_once(done, anna):
 
 
 @pytest.mark.threat("T-21")
+def test_file_that_is_swept_between_look_and_take_is_not_there(done, anna):
+    upload = claims.look(done["token"], FILE, request_of(anna))
+    Upload.objects.all().delete()
+    with pytest.raises(UploadError, match="upload_not_found"):
+        claims.take(upload)
+
+
+@pytest.mark.threat("T-21")
 def test_rollback_gives_the_file_back(done, anna):
     upload = claims.look(done["token"], FILE, request_of(anna))
     with pytest.raises(ZeroDivisionError), transaction.atomic():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import posixpath
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.db import connection
 
 from storages.contract import ObjectChanged
 from storages.uploads import naming, protocol
@@ -441,6 +443,48 @@ def test_turn_that_ran_out_does_not_end_that_of_another(browser, clock):
     assert second.take_turn(10)
     first.end_turn()
     assert not Upload.objects.get().take_turn(10)
+
+
+@contextlib.contextmanager
+def meanwhile(act, *, before="", after=""):
+    """Do what another request does, once: before or after the first statement that has such a text."""
+    waiting = [act]
+
+    def execute(run, statement, params, many, context):
+        plain = statement.replace("`", '"')  # MySQL's quotes
+        if before and before in plain and waiting:
+            waiting.pop()()
+        result = run(statement, params, many, context)
+        if after and after in plain and waiting:
+            waiting.pop()()
+        return result
+
+    with connection.execute_wrapper(execute):
+        yield
+    assert not waiting
+
+
+@pytest.mark.threat("T-30")
+@pytest.mark.parametrize(
+    ("call", "hours", "statement"),
+    [("finish", 0, 'SET "busy"'), ("finish", 25, 'SET "state"'), ("status", 25, 'SET "state"')],
+)
+def test_upload_that_is_swept_meanwhile_is_not_there(browser, clock, call, hours, statement):
+    begun = browser.begun(BODY)
+    browser.send(begun, BODY)
+    clock.forward(hours * 3600)
+    with meanwhile(Upload.objects.all().delete, after=statement):
+        assert code_of(browser.call(call, {"upload": begun["upload"]})) == (404, "upload_not_found")
+
+
+@pytest.mark.threat("T-30")
+def test_upload_that_is_finished_meanwhile_has_not_expired(browser, clock):
+    begun = browser.begun(BODY)
+    browser.send(begun, BODY)
+    clock.forward(25 * 3600)
+    finished = {"state": State.FINISHED, "expires": clock.now() + datetime.timedelta(days=1)}
+    with meanwhile(lambda: Upload.objects.update(**finished), before='SET "state"'):
+        assert browser.ok("status", {"upload": begun["upload"]})["state"] == State.FINISHED
 
 
 @pytest.mark.parametrize("kind", ["put", "post", "multipart"])
