@@ -6,7 +6,7 @@ import datetime
 import uuid
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import models, router, transaction
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -47,16 +47,18 @@ class Link(models.Model):
 
         One conditional UPDATE: of two requests for the last use, the database lets one have it.
         """
-        with transaction.atomic(using=self._state.db):
-            alive = Link.objects.using(self._state.db).filter(pk=self.pk, revoked=False, uses_left__gt=0)
+        using = router.db_for_write(Link, instance=self)
+        with transaction.atomic(using=using):
+            alive = Link.objects.using(using).filter(pk=self.pk, revoked=False, uses_left__gt=0)
             if not alive.update(uses_left=F("uses_left") - 1):
                 return None
-            return LinkUse.objects.using(self._state.db).create(link=self, client=client)
+            return LinkUse.objects.using(using).create(link_id=self.pk, client=client)
 
     def is_known(self, client: str, seconds: int) -> bool:
         """Whether ``client`` took a use in the last ``seconds``."""
         since = timezone.now() - datetime.timedelta(seconds=seconds)
-        return LinkUse.objects.using(self._state.db).filter(link=self, client=client, at__gt=since).exists()
+        using = router.db_for_write(Link, instance=self)  # which a replica may be behind
+        return LinkUse.objects.using(using).filter(link_id=self.pk, client=client, at__gt=since).exists()
 
 
 class LinkUse(models.Model):
@@ -76,7 +78,7 @@ class LinkUse(models.Model):
 
     def give_back(self) -> None:
         """Undo a use for which no byte was sent."""
-        using = self._state.db
+        using = router.db_for_write(LinkUse, instance=self)
         with transaction.atomic(using=using):
             taken, _of_models = LinkUse.objects.using(using).filter(pk=self.pk).delete()
             if taken:

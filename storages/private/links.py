@@ -9,6 +9,7 @@ import time
 from typing import Any
 from urllib.parse import unquote
 
+from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.core import signing
 from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist, ValidationError
@@ -182,7 +183,10 @@ def revoke_links(link: Any = None, *, storage: Any = None, name: str | None = No
 def clear_links(dry_run: bool = False) -> int:
     """Delete the rows of expired links, and nothing else; return how many there are."""
     rows = Link.objects.filter(expires__lt=timezone.now())
-    return rows.count() if dry_run else rows.delete()[1].get(Link._meta.label, 0)
+    if dry_run:
+        return rows.count()
+    rows.update(revoked=True)  # from here on nobody takes a use, which would be left without its link
+    return rows.delete()[1].get(Link._meta.label, 0)
 
 
 # Making
@@ -227,11 +231,12 @@ def _path_with_row(claims: Claims, private_file: PrivateFile, uses: int | None) 
     maker = getattr(private_file.request, "user", None)
     if len(claims.name) > LONGEST_NAME:
         raise ValueError("The name is too long for a link that is counted or can be revoked")
+    zone = datetime.timezone.utc if django_settings.USE_TZ else None
     row = Link(
         storage=claims.storage or str(claims.view),
         name=claims.name,
         made_by_id=getattr(maker, "pk", None),  # of a bearer link too, to be revoked with the others
-        expires=datetime.datetime.fromtimestamp(claims.expires, datetime.timezone.utc),
+        expires=datetime.datetime.fromtimestamp(claims.expires, zone),
         uses_left=uses,
     )
     path = _path(dataclasses.replace(claims, row=str(row.pk)))

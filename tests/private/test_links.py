@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import logging
 import threading
@@ -26,6 +27,7 @@ from django.db import connections
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import include, path
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
 from storages.backends.memory import MemoryStorage
@@ -840,6 +842,37 @@ def test_two_requests_cannot_both_take_the_last_use(file_database, file, request
         thread.join()
     assert sorted(opened) == [False] * 5 + [True] * 3
     assert left() == 0
+
+
+class Replica:
+    """A router of a project whose reads go elsewhere."""
+
+    db_for_read = staticmethod(lambda model, **hints: "replica")
+    db_for_write = staticmethod(lambda model, **hints: "default")
+
+
+def test_use_is_taken_and_given_back_where_links_are_written(file, request_of, settings):
+    row = Link.objects.get(pk=open_link(request_of(), token_of(make_link(file, uses=5))).link.use.link_id)
+    row._state.db = "replica"
+    settings.DATABASE_ROUTERS = [Replica()]
+    use = row.take("client")
+    assert row.is_known("client", 60)
+    use._state.db = "replica"
+    use.give_back()
+    settings.DATABASE_ROUTERS = []
+    assert (left(), LinkUse.objects.count()) == (4, 1)
+
+
+@pytest.mark.parametrize("zones", [True, False])
+def test_link_with_a_row_ends_when_it_says(client, file, settings, zones, monkeypatch):
+    settings.USE_TZ = zones
+    settings.TIME_ZONE = "Asia/Tokyo"
+    link = make_link(file, uses=2, expire=HOUR)
+    assert client.get(link).status_code == 200
+    assert clear_links() == 0
+    now = timezone.now() + datetime.timedelta(seconds=HOUR + 1)
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    assert clear_links() == 1
 
 
 @pytest.mark.django_db(transaction=True)
