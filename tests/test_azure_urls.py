@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
 from storages.backends import azure_storage
-from storages.backends.azure_storage import AzureStorage
+from storages.backends.azure_storage import CLOCK_SKEW, AzureStorage
 
 KEY = base64.b64encode(b"an account key").decode()
 DAY = 24 * 3600
@@ -228,6 +228,14 @@ def test_delegation_key_begins_in_the_past_and_ends_before_the_limit(delegated, 
     ((start, end),) = given
     assert start <= NOW - datetime.timedelta(minutes=5)
     assert NOW + datetime.timedelta(days=6) < end < NOW + datetime.timedelta(days=7)
+
+
+@pytest.mark.usefixtures("clock")
+def test_delegation_key_begins_in_the_past_without_time_zones(delegated, given, monkeypatch):
+    monkeypatch.setattr(timezone, "now", lambda: NOW.astimezone().replace(tzinfo=None))
+    delegated.url("a.txt")
+    ((start, _),) = given
+    assert start == NOW - CLOCK_SKEW
 
 
 def test_delegation_key_is_asked_for_once_in_its_life(delegated, given, clock):

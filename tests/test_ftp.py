@@ -454,7 +454,9 @@ def test_upload_that_arrives_cut_is_not_published(storage, pyftpdlib, monkeypatc
     assert list(pyftpdlib.files.iterdir()) == []
 
 
-def test_claims_and_uploads_that_were_left_can_be_removed(storage, pyftpdlib):
+@pytest.mark.parametrize("zones", [True, False])
+def test_claims_and_uploads_that_were_left_can_be_removed(storage, pyftpdlib, settings, zones):
+    settings.USE_TZ = zones
     (pyftpdlib.files / f".storages-{'0' * 32}.claim").mkdir()
     (pyftpdlib.files / f".storages-{'0' * 32}.part").write_bytes(b"half")
     assert storage.listdir("") == ([], [])

@@ -629,7 +629,7 @@ class AzureStorage(BaseStorage):
 
     def _expire_at(self, expire: int) -> datetime.datetime:
         """Return when a URL ends that is to live ``expire`` seconds; a subclass may round it."""
-        return timezone.now() + datetime.timedelta(seconds=expire)
+        return timezone.now().astimezone(datetime.timezone.utc) + datetime.timedelta(seconds=expire)
 
     def _sign(self, key: str, permission: str, expiry: datetime.datetime, parameters: Mapping[str, Any]) -> str:
         """Return the query of a URL that permits ``permission`` until ``expiry``."""
@@ -679,7 +679,7 @@ class AzureStorage(BaseStorage):
     def _delegation(self, expiry: datetime.datetime) -> _Delegation:
         account = self._account
         with account.lock, self._translating(""):
-            now, held = timezone.now(), account.delegation
+            now, held = timezone.now().astimezone(datetime.timezone.utc), account.delegation
             if held is None or (held.until < expiry and held.made + DELEGATION_AGE < now) or held.until <= now:
                 until = max(expiry, now + LONGEST_DELEGATION - CLOCK_SKEW)
                 key = account.client.get_user_delegation_key(now - CLOCK_SKEW, until, timeout=self.timeout)

@@ -20,7 +20,6 @@ from concurrent.futures import wait
 from typing import Any, Generic, Protocol, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
-from django.utils import timezone
 
 from storages import process
 from storages.contract import Capabilities, Entry, Stat, WriteOptions
@@ -375,7 +374,7 @@ class FileServerMixin:
 
     def stale_uploads(self, older_than: datetime.timedelta = datetime.timedelta(days=1)) -> Iterator[Entry]:
         """Yield what killed processes left below this storage more than ``older_than`` ago."""
-        before = timezone.now() - older_than
+        before = datetime.datetime.now(datetime.timezone.utc) - older_than
         waiting = [""]
         while waiting:
             prefix = waiting.pop()

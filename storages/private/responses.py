@@ -153,7 +153,7 @@ def _coding(private_file: PrivateFile, stat: Stat) -> str | None:
 
 def _state(source: _Source, decode: bool) -> State:
     stat = source.stat
-    settled = http.is_settled(stat.modified, timezone.now())
+    settled = http.is_settled(stat.modified, datetime.datetime.now(datetime.timezone.utc))
     raw = stat.etag
     if raw and source.content_addressed:  # it would tell the client an address that asks no permission
         raw = hashlib.blake2b(raw.encode(), digest_size=16).hexdigest()

@@ -65,7 +65,9 @@ def test_private_file_without_a_name_does_not_exist(request_of, memory):
 # Serving
 
 
-def test_file_is_served(request_of, memory):
+@pytest.mark.parametrize("zones", [True, False])
+def test_file_is_served(request_of, memory, settings, zones):
+    settings.USE_TZ = zones
     view = PrivateStorageView.as_view(storage=memory)
     response = view(request_of(), path="a.txt")
     assert response.status_code == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
+import datetime
 import hashlib
 import itertools
 import json
@@ -138,7 +139,13 @@ class KindStorage(MemoryStorage):
         etag = f"etag-{next(_numbers)}"
         self.client[key] = (
             body,
-            Stat(len(body), timezone.now(), etag=etag, content_type=content_type, content_encoding=encoding),
+            Stat(
+                len(body),
+                timezone.now().astimezone(datetime.timezone.utc),
+                etag=etag,
+                content_type=content_type,
+                content_encoding=encoding,
+            ),
         )
 
     def send(self, request: dict[str, Any], body: bytes, **other: Any) -> None:

@@ -113,7 +113,10 @@ def test_empty_file_is_refused(somebody, form):
     assert b"EntityTooSmall" in somebody.send(form, b"").content
 
 
-def test_form_ends_with_its_policy(somebody, form, monkeypatch):
+@pytest.mark.parametrize("zones", [True, False])
+def test_form_ends_with_its_policy(somebody, form, monkeypatch, settings, zones):
+    settings.USE_TZ = zones
+    assert somebody.send(form, b"content").status_code == 204
     later = timezone.now() + timezone.timedelta(seconds=301)
     monkeypatch.setattr(policies.timezone, "now", lambda: later)
     answer = somebody.send(form, b"content")

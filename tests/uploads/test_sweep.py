@@ -214,7 +214,9 @@ def test_upload_that_the_service_opened_and_did_not_answer_is_swept(browser, clo
 
 
 @pytest.mark.threat("T-30")
-def test_orphans_under_the_staging_prefix_go_when_they_are_old(bucket, s3, cloud):
+@pytest.mark.parametrize("zones", [True, False])
+def test_orphans_under_the_staging_prefix_go_when_they_are_old(bucket, s3, cloud, settings, zones):
+    settings.USE_TZ = zones
     bucket.put("site/uploads-staging/orphan", b"")
     bucket.put("site/uploads-staging/known", b"")
     bucket.put("site/uploads-staging-of-others/a", b"")

@@ -63,7 +63,9 @@ def check(fields: Mapping[str, str], size: int) -> None:
     if not constant_time_compare(names["x-amz-signature"], _signature(names["policy"], day)):
         raise Refusal(403, "SignatureDoesNotMatch", "The signature is not that of this policy")
     policy = _read(names["policy"])
-    if datetime.datetime.fromisoformat(policy["expiration"].replace("Z", "+00:00")) <= timezone.now():
+    if datetime.datetime.fromisoformat(policy["expiration"].replace("Z", "+00:00")) <= timezone.now().astimezone(
+        datetime.timezone.utc
+    ):
         raise Refusal(403, "AccessDenied", "Invalid according to Policy: Policy expired.")
     _check_conditions(policy["conditions"], names, size)
 
