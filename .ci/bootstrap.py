@@ -6,6 +6,7 @@ Usage: bootstrap.py TARGET, a key of TARGETS. Standard library only.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import importlib.util
 import json
@@ -29,7 +30,7 @@ class Programs(NamedTuple):
     """Programs that come from the operating system, not from pip."""
 
     purpose: str
-    wanted: list[str]  # any name of each: "chromium|google-chrome"
+    wanted: list[str]  # any name of each: "chromium|google-chrome"; a path may have wildcards
     packages: list[str]  # Debian's
     services: tuple[str, ...] = ()  # that come with them, and are not to run
 
@@ -59,7 +60,19 @@ CHROMIUM = Programs(
     ["chromium|chromium-browser|google-chrome"],
     ["chromium"],
 )
-SERVERS = [CEPH, NODE, OPENSSH, PROFTPD, NGINX, APACHE, LIGHTTPD, CHROMIUM]
+POSTGRESQL = Programs(
+    "PostgreSQL, whose connections race in the tests",
+    ["postgres|/usr/lib/postgresql/*/bin/postgres"],
+    ["postgresql"],
+    ("postgresql",),
+)
+MARIADB = Programs(
+    "MariaDB, whose connections race in the tests",
+    ["mariadbd", "mariadb-install-db"],
+    ["mariadb-server"],
+    ("mariadb",),
+)
+SERVERS = [CEPH, NODE, OPENSSH, PROFTPD, NGINX, APACHE, LIGHTTPD, CHROMIUM, POSTGRESQL, MARIADB]
 
 # What a make target needs: extras of setup.cfg, programs of the system.
 TARGETS: dict[str, tuple[list[str], list[Programs]]] = {
@@ -181,7 +194,7 @@ def nothing_started() -> Iterator[None]:
 
 def find(name: str) -> str | None:
     if os.path.isabs(name):
-        return name if os.path.exists(name) else None
+        return next(iter(glob.glob(name)), None)
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
 
 
