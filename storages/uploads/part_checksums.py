@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from django.db import router
+from django.db import IntegrityError, router
 from django.db.models import QuerySet
 
 from storages.uploads.errors import UploadError
@@ -19,7 +19,10 @@ def keep(upload: Upload, checksums: Mapping[int, str]) -> None:
     # In one order for everybody: else two such inserts could each wait for a row of the other.
     ordered = sorted(checksums.items())
     rows = [PartChecksum(upload_id=upload.pk, number=number, checksum=one) for number, one in ordered]
-    _rows().bulk_create(rows, ignore_conflicts=True)
+    try:
+        _rows().bulk_create(rows, ignore_conflicts=True)
+    except IntegrityError as error:  # a sweep has deleted the upload
+        raise UploadError("upload_not_found", "There is no such upload.") from error
     kept = of(upload, checksums)
     if checksums.keys() - kept.keys():
         raise UploadError("state_conflict", "Another request has changed this upload; ask again.", retry_after=1)
