@@ -7,7 +7,7 @@ import datetime
 import io
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,8 @@ from django.utils import timezone
 from storages.private.link_models import Link, LinkUse
 from storages.private.links import clear_links
 from storages.uploads import claims, part_checksums, signals, spool
-from storages.uploads.models import State, Upload
+from storages.uploads.errors import UploadError
+from storages.uploads.models import PartChecksum, State, Upload
 from storages.uploads.sweep import sweep
 from tests.databases.conftest import DATABASES, at_once, waiting_for_us
 from tests.uploads.conftest import FIELD, Browser, row_of
@@ -239,6 +240,25 @@ def test_part_that_is_signed_at_once_has_one_checksum(browser):
         assert None in answers
         for answer, one in zip(answers, said, strict=True):
             assert answer == (None if one.items() <= kept.items() else "checksum_mismatch")
+
+
+def sign_all(upload: Upload, numbers: Iterable[int]) -> None:
+    for number in numbers:
+        part_checksums.keep(upload, {number: "a"})
+
+
+@pytest.mark.threat("T-30")
+def test_parts_are_signed_while_their_upload_is_swept(browser):
+    for _ in range(ROUNDS):
+        upload = row_of(browser.begun(BODY, accepts=["multipart"]))
+        Upload.objects.filter(pk=upload.pk).update(part_checksums=True)
+        sign = [partial(sign_all, upload, range(first, 90, 3)) for first in range(3)]
+        *answers, report = at_once(*sign, partial(sweep, now=upload.expires + MOMENT))
+        assert {*answers} <= {None, "upload_not_found", "state_conflict"}
+        assert (report.problems, report.rows) == ([], 1)
+        assert not PartChecksum.objects.exists()
+        with pytest.raises(UploadError, match=r"upload_not_found|state_conflict"):
+            part_checksums.keep(upload, {1: "a"})
 
 
 # Bytes that come through this server
