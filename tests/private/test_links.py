@@ -912,6 +912,17 @@ REVOKED = {
 }
 
 
+@pytest.mark.parametrize("zones", [True, False])
+def test_row_lives_as_long_as_its_link_in_every_zone(settings, request_of, file, zones):
+    settings.USE_TZ = zones
+    settings.TIME_ZONE = "Asia/Tokyo"
+    link = make_link(file, uses=1, expire=HOUR)
+    left = Link.objects.get().expires - timezone.now()
+    assert left.total_seconds() == pytest.approx(HOUR, abs=20)
+    assert clear_links() == 0
+    assert use(request_of(), link).status_code == 200
+
+
 @pytest.mark.threat("T-09")
 @pytest.mark.parametrize("options", [{"revocable": True}, {"uses": 5}], ids=str)
 @pytest.mark.parametrize("what", REVOKED.values(), ids=REVOKED)

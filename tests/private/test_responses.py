@@ -352,6 +352,17 @@ def test_storage_over_the_disk_may_open_in_its_own_way(tmp_path, method):
     assert content_of(response) == (b"fedcba" if method == "GET" else b"")
 
 
+@pytest.mark.parametrize("zones", [True, False])
+@pytest.mark.parametrize("cls", [FileSystemStorage, Scrambled])
+def test_time_of_a_file_is_told_in_utc(tmp_path, cls, zones):
+    (tmp_path / "a.bin").write_bytes(b"abcdef")
+    os.utime(tmp_path / "a.bin", (784_111_777, 784_111_777))
+    with override_settings(USE_TZ=zones, TIME_ZONE="Asia/Tokyo"):
+        response = ask(cls(tmp_path), "a.bin")
+    response.close()
+    assert response.headers["Last-Modified"] == "Sun, 06 Nov 1994 08:49:37 GMT"
+
+
 def test_lazy_storage_is_served_as_what_it_is(tmp_path):
     storage = SimpleLazyObject(lambda: FileSystemStorage(tmp_path))
     storage.save("a.bin", ContentFile(b"abc"))
