@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import mimetypes
+import os
 import posixpath
 from functools import cached_property
 from typing import Any
@@ -42,6 +43,9 @@ class PrivateFile:
     filename: str | None = None  # under which it is saved; the last part of its name by default
     link: Any = None  # a storages.private.links.OpenedLink, if one led here
 
+    _placed: Any = None  # the storage and the name of which _place is
+    _place: tuple[str, str]
+
     def __init__(self, request: HttpRequest, storage: Storage, relative_name: str, parent_object: Any = None):
         self.request = request
         self.storage = storage
@@ -56,18 +60,26 @@ class PrivateFile:
         """The path on disk. Raises NotImplementedError where the storage has none."""
         return self.storage.path(self.relative_name)
 
-    @cached_property
+    @property
     def resolved_path(self) -> str:
         """The real path on disk of a file that is there, without links, below the storage's root.
 
         Raises FileNotFoundError, also for a link out of the root; NotImplementedError where the storage has no paths.
         """
-        return names.local_path(self.storage, self.relative_name)
+        return os.path.join(*self.place)  # noqa: PTH118
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """``resolved_path`` in two: the root, and the way from there; looked up once for each name."""
+        wanted = self.storage, self.relative_name
+        if self._placed != wanted:
+            self._place, self._placed = names.local_place(*wanted), wanted
+        return self._place
 
     def stay_inside(self) -> None:
         """Raise FileNotFoundError as resolved_path does; nothing where the storage has no paths."""
         with contextlib.suppress(NotImplementedError):
-            self.resolved_path  # noqa: B018, for its errors
+            self.place  # noqa: B018, for its errors
 
     def open(self, mode: str = "rb") -> Any:
         """Open the file. Raises FileNotFoundError, also for a link out of a local storage's root."""

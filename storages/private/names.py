@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import Any
 
 from django.core.exceptions import SuspiciousFileOperation
-from django.core.files.storage import InMemoryStorage, Storage
+from django.core.files.storage import FileSystemStorage, InMemoryStorage, Storage
 
 from storages.names import clean_name
+from storages.private import locations
+from storages.private.storage import PrivateFileSystemStorage
 
+# How most storages make a path; local_place() looks for links itself, as the latter does at each call.
+_USUAL = (FileSystemStorage.path, PrivateFileSystemStorage.path)
 LONGEST_NAME = 4096  # bytes; the longest path of Linux, and more than any service takes
 
 
@@ -29,15 +34,27 @@ def local_path(storage: Storage, name: str) -> str:
     Raises FileNotFoundError for what is no regular file, or reached through a link out of the root;
     NotImplementedError where the storage is not on disk; SuspiciousFileOperation from the storage.
     """
-    path = storage.path(name)
-    # os.path and not Path: this runs for every request, at a third of the time
-    if not os.path.isabs(path) or isinstance(storage, InMemoryStorage):  # noqa: PTH117 -- which has paths all the same
-        raise NotImplementedError(f"{type(storage).__name__}.path() is not one on disk")
+    return os.path.join(*local_place(storage, name))  # noqa: PTH118 -- os.path: this runs for every request
+
+
+def local_place(storage: Storage, name: str) -> tuple[str, str]:
+    """Return the two halves of local_path(): the root, and the way from there to the file."""
+    path, root = _paths(locations.unwrapped(storage), name)
     real = os.path.realpath(path)
-    root = os.path.abspath(storage.path(""))  # noqa: PTH100
     if real != path:  # a link is on the way, perhaps that to the root itself
         root = os.path.realpath(root)
+    start = os.path.join(root, "")  # noqa: PTH118
     # Path.is_file() raises for too long a name
-    if os.path.commonpath((root, real)) != root or not os.path.isfile(real):  # noqa: PTH113
+    if not real.startswith(start) or not os.path.isfile(real):  # noqa: PTH113
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-    return real
+    return root, real[len(start) :]
+
+
+def _paths(storage: Any, name: str) -> tuple[str, str]:
+    """Return the path of ``name`` and that of the root, links and all."""
+    if getattr(storage.path, "__func__", None) in _USUAL:
+        return FileSystemStorage.path(storage, name), os.path.abspath(storage.location)  # noqa: PTH100
+    path = storage.path(name)
+    if not os.path.isabs(path) or isinstance(storage, InMemoryStorage):  # noqa: PTH117 -- which has paths all the same
+        raise NotImplementedError(f"{type(storage).__name__}.path() is not one on disk")
+    return path, os.path.abspath(storage.path(""))  # noqa: PTH100

@@ -10,14 +10,13 @@ import mimetypes
 import os
 import posixpath
 import secrets
-import stat as modes
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
+from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse, StreamingHttpResponse
@@ -172,7 +171,7 @@ def _source_of(private_file: PrivateFile) -> _Source:
     if hasattr(storage, "open_range"):
         return _Ranges(storage, name)
     if isinstance(storage, FileSystemStorage):
-        return _OnDisk(storage, name)
+        return _OnDisk(storage, name, private_file.resolved_path)
     return _Opened(storage, name)
 
 
@@ -356,27 +355,34 @@ class _Opened(_Source):
 
 
 class _OnDisk(_Opened):
-    """A file below a directory of this machine."""
+    """A file below a directory of this machine; ``path`` is without links."""
+
+    def __init__(self, storage: Any, name: str, path: str):
+        super().__init__(storage, name)
+        self._path = path
+        cls = storage.__class__  # not type(): a storage may be a lazy object
+        self._opens = any(getattr(cls, how) is not getattr(FileSystemStorage, how) for how in ("open", "_open"))
 
     def look(self, asked: Asked, *, at_once: bool) -> None:
-        found = Path(self._storage.path(self._name)).stat()
-        if not modes.S_ISREG(found.st_mode):  # to open a pipe would take as long as nobody writes to it
-            raise FileNotFoundError(errno.ENOENT, "This is not a file", self._name)
-        cls = self._storage.__class__  # not type(): a storage may be a lazy object
-        own = any(getattr(cls, how) is not getattr(FileSystemStorage, how) for how in ("open", "_open"))
-        if own or asked.method != "HEAD":
+        if self._opens or asked.method != "HEAD":
             self._open()
-            if file_on_disk(self._body) is None:  # a storage of somebody's own, of whose bytes the disk does not tell
+            if self._opens and file_on_disk(self._body) is None:  # of its bytes the disk does not tell
                 super().look(asked, at_once=at_once)
                 return
             found = os.fstat(self._body.fileno())
             self.whole_file = self._body
+        else:
+            found = os.stat(self._path)  # noqa: PTH116 -- at a third of the time
         modified = datetime.datetime.fromtimestamp(found.st_mtime, datetime.timezone.utc)
         etag = f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}"
         self.stat = Stat(found.st_size, modified, etag=etag)
 
     def _open(self) -> None:
-        super()._open()
+        if self._opens:  # in a way of its own
+            super()._open()
+        else:
+            self._body = File(open(self._path, "rb"))  # noqa: PTH123, SIM115 -- closed by close()
+            self._position = 0
         self._close_file = self._body.close  # for WSGI servers, Django puts its own in that place
 
     def close(self) -> None:

@@ -215,12 +215,11 @@ def found_on_disk(private_file: PrivateFile) -> tuple[str, os.stat_result]:
     Raises FileNotFoundError, also for what only a link reaches from there.
     """
     _refuse_untidy(private_file)
-    storage = locations.unwrapped(private_file.storage)
     try:
-        real = private_file.resolved_path
+        root, inside = private_file.place
     except SuspiciousFileOperation as error:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), private_file.relative_name) from error
-    return os.path.relpath(real, os.path.realpath(storage.path(""))), os.stat(real)  # noqa: PTH116
+    return inside, os.stat(os.path.join(root, inside))  # noqa: PTH116, PTH118
 
 
 def _path(private_file: PrivateFile, inside: str) -> bytes:
