@@ -9,7 +9,6 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 # A request for more is an attack or a mistake, and gets the whole file (RFC 9110, 14.2).
@@ -53,8 +52,7 @@ class Spec(NamedTuple):
     last: int | None
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """What an answer says of a file."""
 
     size: int  # bytes
@@ -70,7 +68,8 @@ class State:
 
     def headers(self) -> dict[str, str]:
         """Return the headers that tell the state, for answers with and without the file."""
-        told = {"ETag": self.etag, "Last-Modified": None if self.seconds is None else http_date(self.seconds)}
+        seconds = self.seconds
+        told = {"ETag": self.etag, "Last-Modified": None if seconds is None else http_date(seconds)}
         return {name: value for name, value in told.items() if value}
 
 
@@ -81,8 +80,7 @@ class Verdict(NamedTuple):
     ranges: Sequence[Range] = ()
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """What a GET or HEAD asks for, besides the file."""
 
     method: str = "GET"
@@ -108,7 +106,7 @@ class Asked:
 
     def whole(self) -> Asked:
         """Return the same without ranges."""
-        return replace(self, specs=())
+        return self._replace(specs=())
 
     @property
     def conditional(self) -> bool:

@@ -37,13 +37,25 @@ PROBE = 64 * 1024  # bytes
 # Where hardly any object reaches, and not every service understands the number.
 FAR = 10**12  # bytes
 
+# What Asked.of() reads, as META has it: request.headers gives another form to every header before it tells one.
+_ASKED = {
+    "Range": "HTTP_RANGE",
+    "If-Match": "HTTP_IF_MATCH",
+    "If-None-Match": "HTTP_IF_NONE_MATCH",
+    "If-Modified-Since": "HTTP_IF_MODIFIED_SINCE",
+    "If-Unmodified-Since": "HTTP_IF_UNMODIFIED_SINCE",
+    "If-Range": "HTTP_IF_RANGE",
+}
+
 
 def stream(private_file: PrivateFile) -> HttpResponseBase:
     """Return the answer to ``private_file.request``: the file, ranges of it, or why not (304, 412, 416).
 
     Raises FileNotFoundError, and what the storage raises, before anything is sent; later the connection breaks.
     """
-    asked = Asked.of(str(private_file.request.method), private_file.request.headers)
+    meta = private_file.request.META
+    told = {name: meta[key] for name, key in _ASKED.items() if key in meta}
+    asked = Asked.of(str(private_file.request.method), told)
     with suppress(ObjectChanged):
         return _answered(private_file, asked)
     with suppress(ObjectChanged):

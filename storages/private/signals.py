@@ -15,7 +15,7 @@ file_served = Signal()
 file_denied = Signal()
 
 _HANDED_OVER = ("X-Accel-Redirect", "X-Sendfile", "X-LIGHTTPD-send-file", "X-Sendfile2", "Location")
-_CONDITIONS = ("If-None-Match", "If-Modified-Since")
+_CONDITIONS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE")
 # Of a list of ranges, one that begins at 0; 0-1 is how Safari asks whether there are ranges at all.
 _FROM_START = re.compile(r"(?:^bytes\s*=|,)\s*0+\s*-(?!\s*1\s*(?:,|$))", re.IGNORECASE)
 _SENT_FROM_START = re.compile(r"bytes 0-(?!1/(?!2$))")
@@ -28,9 +28,9 @@ def begins_download(request: HttpRequest, response: HttpResponseBase) -> bool:
     """
     if request.method != "GET":
         return False
-    wanted = request.headers.get("Range", "")
+    wanted = request.META.get("HTTP_RANGE", "")
     if any(header in response.headers for header in _HANDED_OVER):
-        if any(header in request.headers for header in _CONDITIONS):
+        if any(header in request.META for header in _CONDITIONS):
             return False
         return not wanted.lower().lstrip().startswith("bytes") or bool(_FROM_START.search(wanted))
     if response.status_code == 206 and "Content-Range" in response.headers:
