@@ -85,22 +85,22 @@ def protect(response: HttpResponseBase, private_file: PrivateFile) -> None:
         if not response.headers.get("Content-Type", "").startswith("multipart/byteranges"):
             response.headers["Content-Type"] = private_file.response_type
         response.headers["Content-Disposition"] = private_file.content_disposition
-    harden(response)
-    if is_inert(private_file.content_type):
-        main_type = private_file.content_type.partition("/")[0].lower()
-        response.headers["Content-Security-Policy"] = SECURITY_POLICIES.get(main_type, STRICT_POLICY)
+    main_type = private_file.content_type.partition("/")[0].lower()
+    policy = SECURITY_POLICIES.get(main_type)
+    harden(response, policy if policy and is_inert(private_file.content_type) else STRICT_POLICY)
 
 
-def harden(response: HttpResponseBase) -> None:
+def harden(response: HttpResponseBase, policy: str = STRICT_POLICY) -> None:
     """Give ``response`` the headers that have nothing to do with the file: of errors too."""
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Security-Policy"] = STRICT_POLICY
-    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-    response.headers["Referrer-Policy"] = "no-referrer"
+    headers = response.headers
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Content-Security-Policy"] = policy
+    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    headers["Referrer-Policy"] = "no-referrer"
     if not getattr(response, "xframe_options_exempt", False):
-        response.headers.setdefault("X-Frame-Options", str(django_settings.X_FRAME_OPTIONS).upper())
-    stored_nowhere = "no-store" in response.headers.get("Cache-Control", "").lower()
-    response.headers["Cache-Control"] = "private, no-cache, no-store" if stored_nowhere else "private, no-cache"
+        headers.setdefault("X-Frame-Options", str(django_settings.X_FRAME_OPTIONS).upper())
+    stored_nowhere = "no-store" in headers.get("Cache-Control", "").lower()
+    headers["Cache-Control"] = "private, no-cache, no-store" if stored_nowhere else "private, no-cache"
     patch_vary_headers(response, ("Cookie", "Authorization"))
 
 
@@ -116,18 +116,22 @@ def content_disposition(kind: str, file_name: str) -> str:
     RFC 6266: in ASCII for all, and as filename* in UTF-8 (RFC 5987) where ASCII lacks something.
     """
     name = _harmless(file_name)
-    decomposed = unicodedata.normalize("NFKD", name)
-    plain = _NOT_PLAIN.sub("_", "".join(char for char in decomposed if not unicodedata.combining(char)))
+    plain = _NOT_PLAIN.sub("_", name if name.isascii() else _bare(name))
     header = f'{kind}; filename="{plain}"'
     if plain != name:
         header += f"; filename*=UTF-8''{quote(name, safe=_ATTR_CHARS)}"
     return header
 
 
+def _bare(name: str) -> str:
+    """Return ``name`` without what stands above and below its letters."""
+    return "".join(char for char in unicodedata.normalize("NFKD", name) if not unicodedata.combining(char))
+
+
 def _harmless(file_name: str) -> str:
     """Return the last part of ``file_name``, cut, and without what is not seen."""
     last = re.split(r"[/\\]", file_name)[-1]
-    shown = "".join(char for char in last if char in _JOINERS or unicodedata.category(char) not in _UNSEEN).strip()
+    shown = (last if last.isprintable() else _seen(last)).strip()
     if not shown.strip(". "):
         return "download"
     root, dot, extension = shown.rpartition(".")
@@ -135,3 +139,7 @@ def _harmless(file_name: str) -> str:
     if not dot or room <= 0:
         root, dot, extension, room = shown, "", "", LONGEST_FILE_NAME
     return root.encode()[:room].decode(errors="ignore") + dot + extension
+
+
+def _seen(text: str) -> str:
+    return "".join(char for char in text if char in _JOINERS or unicodedata.category(char) not in _UNSEEN)
