@@ -13,7 +13,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 from django.core.files.base import File
@@ -67,28 +67,23 @@ def stream(private_file: PrivateFile) -> HttpResponseBase:
 def _answered(private_file: PrivateFile, asked: Asked, *, at_once: bool = False) -> HttpResponseBase:
     source = _source_of(private_file)
     try:
-        with _not_found(private_file.relative_name):
-            source.look(asked, at_once=at_once)
-            response = _response(private_file, asked, source)
-    except BaseException:
+        source.look(asked, at_once=at_once)
+        response = _response(private_file, asked, source)
+    except BaseException as error:
         source.close()
+        if _says_no_file(error):
+            raise FileNotFoundError(errno.ENOENT, "There is no such file", private_file.relative_name) from error
         raise
     if not response.streaming:
         source.close()
     return response
 
 
-@contextmanager
-def _not_found(name: str) -> Iterator[None]:
-    """Raise FileNotFoundError for all that says that no file has this name."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) or not (
-            isinstance(error, (IsADirectoryError, NotADirectoryError)) or error.errno == errno.ENAMETOOLONG
-        ):
-            raise
-        raise FileNotFoundError(errno.ENOENT, "There is no such file", name) from error
+def _says_no_file(error: BaseException) -> bool:
+    """Whether an error other than FileNotFoundError means that no file has this name."""
+    if isinstance(error, OSError):
+        return isinstance(error, (IsADirectoryError, NotADirectoryError)) or error.errno == errno.ENAMETOOLONG
+    return False
 
 
 def _response(private_file: PrivateFile, asked: Asked, source: _Source) -> HttpResponseBase:
@@ -157,9 +152,11 @@ def _bodiless(status: int) -> HttpResponse:
 
 def _coding(private_file: PrivateFile, stat: Stat) -> str | None:
     """Return how the content is packed for its way; what is an archive by its name is meant to arrive as one."""
+    if not stat.content_encoding:
+        return None
     name = posixpath.basename(private_file.relative_name)
     packed = mimetypes.guess_type(f"./{name}")[1]  # "data:..." is a name, and no URL
-    return None if packed else stat.content_encoding or None
+    return None if packed else stat.content_encoding
 
 
 def _state(source: _Source, decode: bool) -> State:
