@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def internal_url(storage: Storage) -> str:
 def label_of(storage: Storage) -> str | None:
     """Return the alias of ``storage``, or where it has none a digest of its directory, or None without one."""
     storage = unwrapped(storage)
-    for label, known in configured().items():
+    for label, known in _labelled():
         if known is storage:
             return label
     return hashlib.sha256(os.fsencode(storage.path(""))).hexdigest()[:8] if is_on_disk(storage) else None
@@ -55,12 +56,18 @@ def is_on_disk(storage: Storage) -> bool:
 def configured() -> dict[str, Storage]:
     """Return the storages of the settings by label: ``private_storage`` and all that STORAGES has."""
     found: dict[str, Storage] = {}
+    for label, storage in _labelled():
+        found.setdefault(label, storage)
+    return found
+
+
+def _labelled() -> Iterator[tuple[str, Storage]]:
+    """Yield each storage of the settings with its label; a label may come twice, and the first counts."""
     with contextlib.suppress(*_BROKEN):
-        found[ALIAS] = unwrapped(private_storage)
+        yield ALIAS, unwrapped(private_storage)
     for alias in storages.backends:
         with contextlib.suppress(*_BROKEN):
-            found.setdefault(alias, unwrapped(storages[alias]))
-    return found
+            yield alias, unwrapped(storages[alias])
 
 
 def private_storages() -> dict[str, Storage]:

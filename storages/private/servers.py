@@ -57,8 +57,7 @@ class NginxXAccelRedirectServer:
     @staticmethod
     def serve(private_file: PrivateFile) -> HttpResponseBase:
         """Return an empty answer that names the file to nginx. Raises FileNotFoundError."""
-        require(NginxXAccelRedirectServer, private_file.storage)
-        inside, status = found_on_disk(private_file)
+        inside, status = found_on_disk(NginxXAccelRedirectServer, private_file)
         path = quote(inside).encode() if _takes_encoded_paths() else _unencoded(inside)
         response = _sent_by_another(private_file, status)
         response["X-Accel-Redirect"] = locations.internal_url(private_file.storage).encode() + path
@@ -76,8 +75,7 @@ class ApacheXSendfileServer:
     @staticmethod
     def serve(private_file: PrivateFile) -> HttpResponseBase:
         """Return an empty answer that names the file to Apache. Raises FileNotFoundError."""
-        require(ApacheXSendfileServer, private_file.storage)
-        inside, status = found_on_disk(private_file)
+        inside, status = found_on_disk(ApacheXSendfileServer, private_file)
         response = _sent_by_another(private_file, status)
         response["X-Sendfile"] = _path(private_file, inside)  # mod_xsendfile decodes nothing
         return response
@@ -94,8 +92,7 @@ class LighttpdServer:
     @staticmethod
     def serve(private_file: PrivateFile) -> HttpResponseBase:
         """Return an empty answer that names the file to lighttpd. Raises FileNotFoundError."""
-        require(LighttpdServer, private_file.storage)
-        inside, status = found_on_disk(private_file)
+        inside, status = found_on_disk(LighttpdServer, private_file)
         response = _sent_by_another(private_file, status)
         response["X-Sendfile"] = quote(_path(private_file, inside))  # lighttpd decodes it
         return response
@@ -209,14 +206,18 @@ def require(server_class: Any, storage: Storage) -> None:
 # Files on disk
 
 
-def found_on_disk(private_file: PrivateFile) -> tuple[str, os.stat_result]:
+def found_on_disk(server_class: Any, private_file: PrivateFile) -> tuple[str, os.stat_result]:
     """Return where a file is below the storage's root, without links, and what is known of it.
 
-    Raises FileNotFoundError, also for what only a link reaches from there.
+    Raises FileNotFoundError, also for what only a link reaches from there; ImproperlyConfigured for ``server_class``
+    where the storage is not on disk.
     """
     _refuse_untidy(private_file)
     try:
         root, inside = private_file.place
+    except NotImplementedError:
+        require(server_class, private_file.storage)
+        raise
     except SuspiciousFileOperation as error:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), private_file.relative_name) from error
     return inside, os.stat(os.path.join(root, inside))  # noqa: PTH116, PTH118
