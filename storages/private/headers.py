@@ -107,7 +107,7 @@ def harden(response: HttpResponseBase, policy: str = STRICT_POLICY) -> None:
 def is_inert(content_type: str) -> bool:
     """Whether a browser may show what is of this type; the setting PRIVATE_STORAGE_INLINE_TYPES adds some."""
     bare = content_type.partition(";")[0].strip().lower()
-    return bare in INERT_TYPES or bare in {one.lower() for one in settings.get("PRIVATE_STORAGE_INLINE_TYPES")}
+    return bare in INERT_TYPES or bare in map(str.lower, settings.get("PRIVATE_STORAGE_INLINE_TYPES"))
 
 
 def content_disposition(kind: str, file_name: str) -> str:

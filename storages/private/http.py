@@ -257,7 +257,9 @@ def http_date(seconds: int) -> str:
 
 def parse_date(text: str | None) -> int | None:
     """Return a date of HTTP in seconds since 1970; None for what is none."""
-    found = next(filter(None, (form.fullmatch((text or "").strip()) for form in _DATES)), None)
+    if not text:
+        return None
+    found = next(filter(None, (form.fullmatch(text.strip()) for form in _DATES)), None)
     if not found or found["month"] not in _MONTHS:
         return None
     year = int(found["year"])

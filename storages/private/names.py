@@ -53,7 +53,8 @@ def local_place(storage: Storage, name: str) -> tuple[str, str]:
 def _paths(storage: Any, name: str) -> tuple[str, str]:
     """Return the path of ``name`` and that of the root, links and all."""
     if getattr(storage.path, "__func__", None) in _USUAL:
-        return FileSystemStorage.path(storage, name), os.path.abspath(storage.location)  # noqa: PTH100
+        root = os.path.abspath(storage.location)  # noqa: PTH100
+        return os.path.join(root, name), root  # noqa: PTH118
     path = storage.path(name)
     if not os.path.isabs(path) or isinstance(storage, InMemoryStorage):  # noqa: PTH117 -- which has paths all the same
         raise NotImplementedError(f"{type(storage).__name__}.path() is not one on disk")

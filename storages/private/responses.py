@@ -25,7 +25,7 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 
 from storages.contract import ObjectChanged, Stat
-from storages.private import http
+from storages.private import http, locations
 from storages.private.http import Asked, Range, State
 from storages.private.models import PrivateFile
 from storages.readers import Unzipped
@@ -176,7 +176,7 @@ def _state(source: _Source, decode: bool) -> State:
 
 
 def _source_of(private_file: PrivateFile) -> _Source:
-    storage, name = private_file.storage, private_file.relative_name
+    storage, name = locations.unwrapped(private_file.storage), private_file.relative_name
     if hasattr(storage, "open_range"):
         return _Ranges(storage, name)
     if isinstance(storage, FileSystemStorage):
@@ -369,8 +369,9 @@ class _OnDisk(_Opened):
     def __init__(self, storage: Any, name: str, path: str):
         super().__init__(storage, name)
         self._path = path
-        cls = storage.__class__  # not type(): a storage may be a lazy object
-        self._opens = any(getattr(cls, how) is not getattr(FileSystemStorage, how) for how in ("open", "_open"))
+        cls: Any = type(storage)
+        usual: Any = FileSystemStorage
+        self._opens = (cls.open, cls._open) != (usual.open, usual._open)
 
     def look(self, asked: Asked, *, at_once: bool) -> None:
         if self._opens or asked.method != "HEAD":

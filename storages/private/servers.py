@@ -326,7 +326,6 @@ def _refuse_untidy(private_file: PrivateFile) -> None:
 
 def _sent_by_another(private_file: PrivateFile, status: os.stat_result | None = None) -> HttpResponse:
     response = HttpResponse(content_type=private_file.response_type)
-    response["Content-Disposition"] = private_file.content_disposition
     if status:
         # Else ConditionalGetMiddleware gives every file the ETag of this empty answer.
         now = datetime.datetime.now(datetime.timezone.utc)

@@ -50,8 +50,10 @@ def get(name: str) -> Any:
 
 def modern(dotted: str) -> str:
     """Return ``dotted`` with a module of django-private-storage replaced by ours."""
-    old = next((start for start in OLD_MODULES if dotted.startswith(start)), "")
-    return OLD_MODULES[old] + dotted.removeprefix(old) if old else dotted
+    if not dotted.startswith("private_storage."):
+        return dotted
+    old = next(start for start in OLD_MODULES if dotted.startswith(start))
+    return OLD_MODULES[old] + dotted.removeprefix(old)
 
 
 def resolve(dotted: str) -> Any:

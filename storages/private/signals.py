@@ -15,7 +15,8 @@ file_served = Signal()
 file_denied = Signal()
 
 _HANDED_OVER = ("X-Accel-Redirect", "X-Sendfile", "X-LIGHTTPD-send-file", "X-Sendfile2", "Location")
-_CONDITIONS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE")
+_CONDITIONS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE")  # as META has them
+_ASKS_LESS = ("HTTP_RANGE", *_CONDITIONS)
 # Of a list of ranges, one that begins at 0; 0-1 is how Safari asks whether there are ranges at all.
 _FROM_START = re.compile(r"(?:^bytes\s*=|,)\s*0+\s*-(?!\s*1\s*(?:,|$))", re.IGNORECASE)
 _SENT_FROM_START = re.compile(r"bytes 0-(?!1/(?!2$))")
@@ -28,6 +29,8 @@ def begins_download(request: HttpRequest, response: HttpResponseBase) -> bool:
     """
     if request.method != "GET":
         return False
+    if response.status_code == 200 and not any(header in request.META for header in _ASKS_LESS):
+        return True
     wanted = request.META.get("HTTP_RANGE", "")
     if any(header in response.headers for header in _HANDED_OVER):
         if any(header in request.META for header in _CONDITIONS):

@@ -101,7 +101,7 @@ class PrivateStorageView(View):
     def _server(self, private_file: PrivateFile) -> Any:
         server = self.server_class or getattr(private_file.storage, "server", None)
         server = server or settings.get("PRIVATE_STORAGE_SERVER")
-        return servers.get_server_class(settings.modern(server)) if isinstance(server, str) else server
+        return servers.get_server_class(server)
 
     def _deny(self, private_file: PrivateFile) -> HttpResponseBase:
         signals.file_denied.send_robust(type(self), private_file=private_file, request=self.request)
