@@ -66,11 +66,11 @@ class PrivateFile:
 
         Raises FileNotFoundError, also for a link out of the root; NotImplementedError where the storage has no paths.
         """
-        return os.path.join(*self.place)  # noqa: PTH118
+        return os.path.realpath(os.path.join(*self.place))  # noqa: PTH118
 
     @property
     def place(self) -> tuple[str, str]:
-        """``resolved_path`` in two: the root, and the way from there; looked up once for each name."""
+        """The root, and the way from there to the file, on which is no link; looked up once for each name."""
         wanted = self.storage, self.relative_name
         if self._placed != wanted:
             self._place, self._placed = names.local_place(*wanted), wanted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from typing import Any
 
 from django.core.exceptions import SuspiciousFileOperation
@@ -34,20 +35,42 @@ def local_path(storage: Storage, name: str) -> str:
     Raises FileNotFoundError for what is no regular file, or reached through a link out of the root;
     NotImplementedError where the storage is not on disk; SuspiciousFileOperation from the storage.
     """
-    return os.path.join(*local_place(storage, name))  # noqa: PTH118 -- os.path: this runs for every request
+    return os.path.realpath(os.path.join(*local_place(storage, name)))  # noqa: PTH118
 
 
 def local_place(storage: Storage, name: str) -> tuple[str, str]:
-    """Return the two halves of local_path(): the root, and the way from there to the file."""
+    """Return the path of the storage's root, and the way from there to the file ``name``, on which is no link.
+
+    Raises as local_path() does.
+    """
     path, root = _paths(locations.unwrapped(storage), name)
-    real = os.path.realpath(path)
-    if real != path:  # a link is on the way, perhaps that to the root itself
-        root = os.path.realpath(root)
     start = os.path.join(root, "")  # noqa: PTH118
-    # Path.is_file() raises for too long a name
-    if not real.startswith(start) or not os.path.isfile(real):  # noqa: PTH113
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-    return root, real[len(start) :]
+    if not path.startswith(start) or not _is_plain_file(start, path[len(start) :]):
+        path, root = os.path.realpath(path), os.path.realpath(root)
+        start = os.path.join(root, "")  # noqa: PTH118
+        # Path.is_file() raises for too long a name
+        if not path.startswith(start) or not os.path.isfile(path):  # noqa: PTH113
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    return root, path[len(start) :]
+
+
+def _is_plain_file(start: str, inside: str) -> bool:
+    """Whether ``inside`` leads down to a file, and over no link: one look for each step, however deep the root is."""
+    if os.name == "nt":  # which has more than links that lead elsewhere
+        return False
+    path, mode = start, 0
+    for part in inside.split("/"):
+        if part in ("", ".", ".."):
+            return False
+        path += part
+        try:
+            mode = os.lstat(path).st_mode
+        except OSError:
+            return False
+        if stat.S_ISLNK(mode):
+            return False
+        path += "/"
+    return stat.S_ISREG(mode)
 
 
 def _paths(storage: Any, name: str) -> tuple[str, str]:

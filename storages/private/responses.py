@@ -180,7 +180,7 @@ def _source_of(private_file: PrivateFile) -> _Source:
     if hasattr(storage, "open_range"):
         return _Ranges(storage, name)
     if isinstance(storage, FileSystemStorage):
-        return _OnDisk(storage, name, private_file.resolved_path)
+        return _OnDisk(storage, name, os.path.join(*private_file.place))  # noqa: PTH118
     return _Opened(storage, name)
 
 
@@ -364,7 +364,7 @@ class _Opened(_Source):
 
 
 class _OnDisk(_Opened):
-    """A file below a directory of this machine; ``path`` is without links."""
+    """A file below a directory of this machine; below that, ``path`` is without links."""
 
     def __init__(self, storage: Any, name: str, path: str):
         super().__init__(storage, name)
