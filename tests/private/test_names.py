@@ -15,6 +15,8 @@ from django.test import Client, override_settings
 
 from storages.private import names
 from storages.private.models import PrivateFile
+from storages.private.servers import DjangoServer
+from storages.private.storage import PrivateFileSystemStorage
 from storages.private.views import PrivateStorageView
 
 # Refused before anybody is asked.
@@ -189,6 +191,27 @@ def test_what_is_no_file_below_the_root_is_missing(request_of, storage, root, na
         private_file.open()
     for server in ("django", Careless):
         assert answer(request_of(), storage, name, server_class=server).status_code == 404
+
+
+@pytest.mark.threat("T-03")
+@pytest.mark.parametrize("cls", [FileSystemStorage, PrivateFileSystemStorage])
+@pytest.mark.parametrize("name", ["", ".", "..", "../outside.txt", "public/../../outside.txt", "public/..", "{root}"])
+def test_name_that_leads_up_is_missing_also_where_no_view_has_looked_at_it(request_of, root, cls, name):
+    private_file = PrivateFile(request_of(), cls(location=str(root)), name.format(root=root.parent / "outside.txt"))
+    with pytest.raises(FileNotFoundError):
+        _ = private_file.resolved_path
+    with pytest.raises(FileNotFoundError):
+        private_file.open()
+    with pytest.raises(FileNotFoundError):
+        DjangoServer.serve(private_file)
+
+
+def test_file_is_looked_for_again_when_a_view_gives_another_name(request_of, storage, root):
+    private_file = PrivateFile(request_of(), storage, "secret.txt")
+    private_file.stay_inside()
+    private_file.relative_name = "public/a.txt"
+    assert private_file.resolved_path == str((root / "public/a.txt").resolve())
+    assert body_of(DjangoServer.serve(private_file)) == b"public"
 
 
 @pytest.mark.threat("T-04")
