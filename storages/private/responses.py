@@ -391,7 +391,8 @@ class _OnDisk(_Opened):
         if self._opens:  # in a way of its own
             super()._open()
         else:
-            self._body = File(open(self._path, "rb"))  # noqa: PTH123, SIM115 -- closed by close()
+            # Unbuffered: what is read at once is sent at once, and a buffer takes two more calls to open.
+            self._body = File(open(self._path, "rb", buffering=0))  # noqa: PTH123, SIM115 -- closed by close()
             self._position = 0
         self._close_file = self._body.close  # for WSGI servers, Django puts its own in that place
 
