@@ -437,6 +437,11 @@ class Body:
             raise StopIteration
         return chunk
 
+    @property
+    def finished(self) -> bool:
+        """Whether the last chunk was read."""
+        return not self._pieces
+
     def _chunk(self) -> bytes | None:
         while self._pieces:
             piece = self._pieces[0]
@@ -486,6 +491,8 @@ class AsyncBody:
         return self
 
     async def __anext__(self) -> bytes:
+        if self._body.finished:  # no thread has to be asked for that
+            raise StopAsyncIteration
         try:
             chunk = await asyncio.to_thread(next, self._body, None)
         except asyncio.CancelledError:

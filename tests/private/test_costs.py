@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import os
 from collections import Counter
@@ -11,7 +12,10 @@ from typing import Any
 import pytest
 from django.core.files.storage import FileSystemStorage, storages
 from django.http.response import ResponseHeaders
+from django.test import AsyncRequestFactory
 
+from storages.private.models import PrivateFile
+from storages.private.responses import stream
 from storages.private.storage import PrivateFileSystemStorage
 from storages.private.views import PrivateStorageView
 
@@ -71,6 +75,27 @@ def test_root_that_is_a_link_costs_no_more(request_of, root, looks):
     looks.clear()
     serve(request_of(), FileSystemStorage(root.parent / "alias"))
     assert looks == ["lstat", "lstat", "open", "fstat"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=1-2"}])
+def test_asgi_asks_a_thread_once_for_a_small_file(root, monkeypatch, headers):
+    asked = []
+    to_thread = asyncio.to_thread
+
+    async def counted(function, *args):
+        asked.append(function)
+        return await to_thread(function, *args)
+
+    async def run():
+        request = AsyncRequestFactory().get("/", headers=headers)
+        response = stream(PrivateFile(request, FileSystemStorage(root), "dir/a.txt"))
+        chunks = [chunk async for chunk in response.streaming_content]
+        response.close()
+        return b"".join(chunks)
+
+    monkeypatch.setattr(asyncio, "to_thread", counted)
+    assert asyncio.run(run())
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("server", ["django", "nginx"])
