@@ -5,10 +5,9 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
-from django.conf import settings as django_settings
 from django.http import HttpRequest
-from django.utils.crypto import constant_time_compare, salted_hmac
 
+from storages import visitors
 from storages.private import settings
 
 Network = IPv4Network | IPv6Network
@@ -20,7 +19,7 @@ def user_key(user: Any) -> str:
     """Return the primary key of ``user`` as a token has it. Raises ValueError for nobody, and for an unsaved user."""
     if user is None or getattr(user, "pk", None) is None:
         raise ValueError("A link is bound to a user who is logged in, not to an anonymous or unsaved one")
-    return user._meta.pk.value_to_string(user)
+    return visitors.user_key(user)
 
 
 def session_hash(request: HttpRequest | None) -> str:
@@ -28,7 +27,7 @@ def session_hash(request: HttpRequest | None) -> str:
     session = getattr(request, "session", None)
     if session is None or not session.session_key:
         raise ValueError("A link is bound to a session that is saved: log the user in, or call session.save() first")
-    return _hmac(SESSION_SALT, session.session_key, django_settings.SECRET_KEY)
+    return visitors.hashed(SESSION_SALT, session.session_key)
 
 
 def network(value: Any) -> str:
@@ -38,23 +37,9 @@ def network(value: Any) -> str:
     raise ValueError(f"ip is an address or a network, 192.0.2.0/24 or 2001:db8::/48, not {value!r}")
 
 
-def is_user(request: HttpRequest, key: str) -> bool:
-    """Whether an active user with this primary key asks."""
-    user = getattr(request, "user", None)
-    if user is None or not user.is_authenticated or not user.is_active:
-        return False
-    return constant_time_compare(user_key(user), key)
-
-
-def is_session(request: HttpRequest, hashed: str) -> bool:
+def is_session(request: HttpRequest, said: str) -> bool:
     """Whether the session is the one, and still lives."""
-    session = getattr(request, "session", None)
-    if session is None or not session.session_key:
-        return False
-    session.get("")  # loads it: until then the key is only what the client says
-    own = session.session_key or ""
-    secrets = [django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS]
-    return any(constant_time_compare(_hmac(SESSION_SALT, own, secret), hashed) for secret in secrets)
+    return visitors.is_session(request, SESSION_SALT, said)
 
 
 def is_in_network(request: HttpRequest, text: str) -> bool:
@@ -84,8 +69,4 @@ def client_hash(request: HttpRequest) -> str:
         client_address(request),
         request.META.get("HTTP_USER_AGENT", ""),
     ]
-    return _hmac(CLIENT_SALT, "\n".join(parts), django_settings.SECRET_KEY)
-
-
-def _hmac(salt: str, value: str, secret: str | bytes) -> str:
-    return salted_hmac(salt, value, secret=secret, algorithm="sha256").hexdigest()
+    return visitors.hashed(CLIENT_SALT, "\n".join(parts))

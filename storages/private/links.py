@@ -17,6 +17,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
+from storages import visitors
 from storages.private import audience, guards, settings, storage_names
 from storages.private.link_models import LONGEST_NAME, Link, LinkUse
 from storages.private.models import PrivateFile
@@ -303,7 +304,7 @@ def _view(asked: PrivateFile, user: Any, claims: Claims) -> PrivateStorageView:
 
 def _is_for(request: HttpRequest, claims: Claims) -> bool:
     return (
-        (claims.user is None or audience.is_user(request, claims.user))
+        (claims.user is None or visitors.is_user(request, claims.user))
         and (claims.session is None or audience.is_session(request, claims.session))
         and (claims.network is None or audience.is_in_network(request, claims.network))
     )

@@ -7,14 +7,13 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import InMemoryStorage, Storage, storages
 from django.db.models import FileField
-from django.utils.functional import LazyObject, empty
 
+from storages.lazy import unwrapped
 from storages.private.settings import get
 from storages.private.storage import ALIAS, PrivateStorageMixin, private_storage
 
@@ -83,15 +82,6 @@ def private_storages() -> dict[str, Storage]:
 
 def is_private(storage: Storage) -> bool:
     return isinstance(unwrapped(storage), PrivateStorageMixin)
-
-
-def unwrapped(storage: Any) -> Any:
-    """Return the storage behind a lazy one."""
-    while isinstance(storage, LazyObject):
-        if storage._wrapped is empty:
-            storage._setup()
-        storage = storage._wrapped
-    return storage
 
 
 def named(alias: str) -> Storage:

@@ -10,8 +10,8 @@ from typing import Any
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.storage import FileSystemStorage, InMemoryStorage, Storage
 
+from storages.lazy import unwrapped
 from storages.names import clean_name
-from storages.private import locations
 from storages.private.storage import PrivateFileSystemStorage
 
 # How most storages make a path; local_place() looks for links itself, as the latter does at each call.
@@ -43,7 +43,7 @@ def local_place(storage: Storage, name: str) -> tuple[str, str]:
 
     Raises as local_path() does.
     """
-    path, root = _paths(locations.unwrapped(storage), name)
+    path, root = _paths(unwrapped(storage), name)
     start = os.path.join(root, "")  # noqa: PTH118
     if not path.startswith(start) or not _is_plain_file(start, path[len(start) :]):
         path, root = os.path.realpath(path), os.path.realpath(root)

@@ -10,6 +10,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import Storage
 
+from storages.lazy import unwrapped
 from storages.private import locations, servers
 
 # Of what the application says, nginx by itself hands on Content-Type, Content-Disposition, Cache-Control, Expires,
@@ -146,14 +147,14 @@ def location_of(storage: Storage, hide: Iterable[str] = (), authorities: str = "
     ``hide`` are more headers of the cloud that no client is to see; ``authorities`` is the file of those who may vouch
     for it. Raises ImproperlyConfigured where nginx cannot send the files of this storage.
     """
-    if locations.is_on_disk(locations.unwrapped(storage)):
+    if locations.is_on_disk(unwrapped(storage)):
         return _on_disk(storage)
     servers.require(servers.NginxProxyServer, storage)
     return _in_a_cloud(storage, hide, authorities)
 
 
 def _on_disk(storage: Storage) -> str:
-    root = os.path.abspath(locations.unwrapped(storage).path(""))  # noqa: PTH100
+    root = os.path.abspath(unwrapped(storage).path(""))  # noqa: PTH100
     lines = [f"add_header {name} $upstream_http_{_variable(name)} always;" for name in HANDED_ON]
     return DISK.format(uri=_uri(storage), root=text(root.rstrip("/") + "/"), handed_on=_lines(lines))
 

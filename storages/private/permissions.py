@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from storages.private import settings
 from storages.private.models import PrivateFile
+from storages.visitors import active_user
 
 # A callable, sync or async; a dotted path to one; or None, which denies.
 Policy = Callable[[PrivateFile], Any] | str | None
@@ -18,19 +19,19 @@ Policy = Callable[[PrivateFile], Any] | str | None
 
 def allow_superuser(private_file: PrivateFile) -> bool:
     """Whether an active superuser asks; the default."""
-    user = active_user(private_file)
+    user = active_user(private_file.request)
     return bool(user and user.is_superuser)
 
 
 def allow_staff(private_file: PrivateFile) -> bool:
     """Whether an active member of the staff asks; a superuser is one only if marked so."""
-    user = active_user(private_file)
+    user = active_user(private_file.request)
     return bool(user and user.is_staff)
 
 
 def allow_authenticated(private_file: PrivateFile) -> bool:
     """Whether an active user asks."""
-    return bool(active_user(private_file))
+    return bool(active_user(private_file.request))
 
 
 class allow_owner:  # noqa: N801, read as its function siblings are
@@ -49,7 +50,7 @@ class allow_owner:  # noqa: N801, read as its function siblings are
         self.path = path
 
     def __call__(self, private_file: PrivateFile) -> bool:
-        user = active_user(private_file)
+        user = active_user(private_file.request)
         if user is None or user.pk is None:
             return False
         return self._owns(user, private_file.parent_object) or self._is_below(user, private_file.relative_name)
@@ -75,7 +76,7 @@ class allow_model_permission:  # noqa: N801
         self.permission = permission
 
     def __call__(self, private_file: PrivateFile) -> bool:
-        user = active_user(private_file)
+        user = active_user(private_file.request)
         if user is None:
             return False
         parent = private_file.parent_object
@@ -116,12 +117,6 @@ def ask(policy: Policy, private_file: PrivateFile) -> bool:
     if callable(answer):
         raise ImproperlyConfigured(f"{policy!r} answered {answer!r} and not yes or no; it has to be called first")
     return bool(answer)
-
-
-def active_user(private_file: PrivateFile) -> Any:
-    """Return the user who asks, or None: not logged in, no longer active, or no such thing in this project."""
-    user = getattr(private_file.request, "user", None)
-    return user if user is not None and user.is_authenticated and user.is_active else None
 
 
 async def _awaited(answer: Awaitable[Any]) -> Any:

@@ -25,7 +25,8 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 
 from storages.contract import ObjectChanged, Stat
-from storages.private import http, locations
+from storages.lazy import unwrapped
+from storages.private import http
 from storages.private.http import Asked, Range, State
 from storages.private.models import PrivateFile
 from storages.readers import Unzipped
@@ -176,7 +177,7 @@ def _state(source: _Source, decode: bool) -> State:
 
 
 def _source_of(private_file: PrivateFile) -> _Source:
-    storage, name = locations.unwrapped(private_file.storage), private_file.relative_name
+    storage, name = unwrapped(private_file.storage), private_file.relative_name
     if hasattr(storage, "open_range"):
         return _Ranges(storage, name)
     if isinstance(storage, FileSystemStorage):

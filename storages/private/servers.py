@@ -23,6 +23,7 @@ from django.http.response import HttpResponseBase
 from django.utils.http import http_date
 
 from storages.contract import Stat
+from storages.lazy import unwrapped
 from storages.private import http, locations, names, responses, settings
 from storages.private.models import PrivateFile
 
@@ -193,7 +194,7 @@ def get_server_class(name: Any) -> Any:
 def problem_of(server_class: Any, storage: Storage) -> str | None:
     """Return why ``server_class`` cannot deliver the files of ``storage``, and what can; None if it can."""
     ask: Callable[[Storage], str | None] | None = getattr(server_class, "problem", None)
-    return ask(locations.unwrapped(storage)) if ask else None
+    return ask(unwrapped(storage)) if ask else None
 
 
 def require(server_class: Any, storage: Storage) -> None:
@@ -225,7 +226,7 @@ def found_on_disk(server_class: Any, private_file: PrivateFile) -> tuple[str, os
 
 def _path(private_file: PrivateFile, inside: str) -> bytes:
     """Return the path as a web server is told the root."""
-    root = locations.unwrapped(private_file.storage).path("")
+    root = unwrapped(private_file.storage).path("")
     return os.fsencode(os.path.join(os.path.abspath(root), inside))  # noqa: PTH100, PTH118
 
 
@@ -267,7 +268,7 @@ def signed_url(private_file: PrivateFile) -> str:
 
 def origin_of(storage: Storage) -> str:
     """Return the scheme and the host, with a port if there is one, to which a storage signs. Raises ValueError."""
-    storage = locations.unwrapped(storage)
+    storage = unwrapped(storage)
     if storage not in _origins:
         url = _sign(storage, "probe", content_type="application/octet-stream", content_disposition="attachment")
         _origins[storage] = _split(url)[0]
@@ -337,4 +338,4 @@ def _sent_by_another(private_file: PrivateFile, status: os.stat_result | None = 
 
 
 def _class_name(storage: Storage) -> str:
-    return type(locations.unwrapped(storage)).__name__
+    return type(unwrapped(storage)).__name__

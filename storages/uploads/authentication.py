@@ -10,9 +10,9 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
 from storages.uploads import settings
-from storages.uploads.audience import active_user
 from storages.uploads.errors import UploadError
 from storages.uploads.permissions import resolved
+from storages.visitors import active_user
 
 NAME = "UPLOADS_AUTHENTICATION"
 

@@ -16,6 +16,7 @@ from django.urls import NoReverseMatch, URLPattern, URLResolver, get_resolver, r
 from django.utils.module_loading import import_string
 
 from storages.contract import Enforced
+from storages.lazy import unwrapped
 from storages.terms import SINGLE_KINDS
 from storages.uploads import authentication, kinds, permissions, sealing, settings
 from storages.uploads.fields import PROMISES
@@ -253,7 +254,7 @@ def _said(words: Any) -> str:
 
 
 def _storage(field: Any) -> str:
-    return type(getattr(field.storage, "_wrapped", field.storage)).__name__
+    return type(unwrapped(field.storage)).__name__
 
 
 # Dotted paths

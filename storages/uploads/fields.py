@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from storages import sniffing
 from storages.contract import Enforced
+from storages.lazy import unwrapped
 from storages.uploads import claims, registry, targets
 
 # Under these names, as django-buckets has them.
@@ -314,7 +315,7 @@ def _is_kept(field: DirectUploadField, name: str, using: str | None) -> bool:
     """Whether a row has the file, of this field or of another one that is uploaded to in the same storage."""
     if field.model._base_manager.using(using).filter(**{field.attname: name}).exists():
         return True
-    storage = targets.unwrapped(field.storage)
+    storage = unwrapped(field.storage)
     others = {one for one in targets.fields() if isinstance(one, DirectUploadField) and one != field}
-    beside = (one for one in others if targets.unwrapped(one.storage) == storage)
+    beside = (one for one in others if unwrapped(one.storage) == storage)
     return any(one.model._base_manager.filter(**{one.attname: name}).exists() for one in beside)

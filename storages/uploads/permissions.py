@@ -12,8 +12,8 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from storages.uploads import settings
-from storages.uploads.audience import active_user
 from storages.uploads.errors import UploadError
+from storages.visitors import active_user
 
 # A callable of request and field, sync or async; a dotted path to one; or None, which denies.
 Policy = Callable[[HttpRequest, Any], Any] | str | None

@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from storages.base import batches
 from storages.contract import DeleteError
+from storages.lazy import unwrapped
 from storages.terms import PART_KINDS
 from storages.uploads import kinds, sealing, settings, spool, targets
 from storages.uploads.errors import UploadError
@@ -100,7 +101,7 @@ def _by_storage(uploads: list[Upload], report: Report) -> Iterator[tuple[Any, li
     grouped: dict[int, tuple[Any, list[Upload]]] = {}
     for field, ones in _by_field(uploads).items():
         try:
-            storage = targets.unwrapped(kinds.storage_of(ones[0]))
+            storage = unwrapped(kinds.storage_of(ones[0]))
         except UploadError:
             report.problems.append(f"{len(ones)} uploads to {field} stay: there is no such field any more")
             continue

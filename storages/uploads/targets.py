@@ -7,7 +7,8 @@ from typing import Any
 
 from django.apps import apps
 from django.core.files.storage import storages
-from django.utils.functional import LazyObject, empty
+
+from storages.lazy import unwrapped
 
 
 def fields() -> Iterator[Any]:
@@ -36,15 +37,6 @@ def all_storages() -> dict[str, Any]:
 def kinds_of(storage: Any) -> dict[str, Any]:
     """Return the kinds of upload that a storage signs; none for one of somebody else."""
     return dict(getattr(storage, "upload_kinds", None) or {})
-
-
-def unwrapped(storage: Any) -> Any:
-    """Return the storage behind a lazy one."""
-    while isinstance(storage, LazyObject):
-        if storage._wrapped is empty:
-            storage._setup()
-        storage = storage._wrapped
-    return storage
 
 
 def _alias_of(storage: Any) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from storages.lazy import unwrapped
 from storages.private import locations, nginx, servers
 from storages.private.servers import NginxProxyServer, NginxXAccelRedirectServer
 
@@ -82,4 +83,4 @@ def _problem_of(storage: Any) -> str | None:
 
 
 def _class_name(storage: Any) -> str:
-    return type(locations.unwrapped(storage)).__name__
+    return type(unwrapped(storage)).__name__
