@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from django.db import IntegrityError, router
+from django.db import router, transaction
 from django.db.models import QuerySet
 
 from storages.uploads.errors import UploadError
-from storages.uploads.models import PartChecksum, Upload
+from storages.uploads.models import PartChecksum, State, Upload
 
 
 def keep(upload: Upload, checksums: Mapping[int, str]) -> None:
@@ -19,10 +19,12 @@ def keep(upload: Upload, checksums: Mapping[int, str]) -> None:
     # In one order for everybody: else two such inserts could each wait for a row of the other.
     ordered = sorted(checksums.items())
     rows = [PartChecksum(upload_id=upload.pk, number=number, checksum=one) for number, one in ordered]
-    try:
-        _rows().bulk_create(rows, ignore_conflicts=True)
-    except IntegrityError as error:  # a sweep has deleted the upload
-        raise UploadError("upload_not_found", "There is no such upload.") from error
+    using = router.db_for_write(PartChecksum)
+    with transaction.atomic(using=using):
+        # An UPDATE locks the row, as no SELECT does on SQLite: a sweep deletes the upload before or after, whole.
+        alive = Upload._base_manager.using(using).filter(pk=upload.pk, state=State.BEGUN)
+        if alive.update(part_checksums=True):
+            _rows().bulk_create(rows, ignore_conflicts=True)
     kept = of(upload, checksums)
     if checksums.keys() - kept.keys():
         raise UploadError("state_conflict", "Another request has changed this upload; ask again.", retry_after=1)
