@@ -35,7 +35,8 @@ class MariaDB(DatabaseServer):
             "NAME": "tests",
             "USER": "root",
             "HOST": str(self._socket),  # a path is a socket
-            "OPTIONS": {"ssl_disabled": True},  # PyMySQL would read all certificates of the system each time
+            # Django 4.2 sends no character of four bytes else; PyMySQL reads all certificates of the system each time.
+            "OPTIONS": {"charset": "utf8mb4", "ssl_disabled": True},
         }
 
     @property
