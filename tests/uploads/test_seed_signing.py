@@ -14,6 +14,7 @@ from django.test import Client
 from storages.uploads.models import State, Upload
 from tests.uploads.seed_fixtures import *  # noqa: F403
 from tests.uploads.seed_fixtures import BACKEND, STATIC, Browser
+from tests.uploads.seed_site.models import Picture
 
 pytestmark = pytest.mark.django_db
 
@@ -183,6 +184,12 @@ def test_policy_has_key_type_and_length(somebody, settings):
 @pytest.mark.parametrize("name", ["a.exe", "a.html", "a", "a.svg"])
 def test_type_that_the_field_does_not_take_is_refused(somebody, name):
     assert somebody.sign(f"reports/{name}").status_code == 400
+
+
+def test_type_is_free_where_one_field_of_the_directory_takes_any(somebody, monkeypatch):
+    assert somebody.sign("reports/a.pdf").status_code == 400
+    monkeypatch.setattr(Picture._meta.get_field("file"), "upload_to", "reports")
+    assert somebody.sign("reports/a.pdf").status_code == 200
 
 
 def test_type_may_be_looked_up_by_extension(somebody, settings):
