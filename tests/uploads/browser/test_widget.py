@@ -191,6 +191,25 @@ def test_upload_killed_at_forty_percent_goes_on_after_a_reload(page, script, tmp
     assert save(page, script) == ["storages-upload:file-upload-1"]
 
 
+def test_upload_that_ends_without_an_answer_is_kept_for_a_later_page(page, script, tmp_path):
+    """As in a page that is being left, where a request breaks off and then the file cannot be read."""
+    script.kind, script.part_size, script.concurrency = "multipart", 1000, 1
+    opened(page, script)
+    script.gate.clear()
+    choose_again(page, tmp_path / "a.txt", b"x" * 3000)
+    script.wait(lambda: script.cloud.made("PUT"))
+    page.evaluate("() => { Blob.prototype.arrayBuffer = () => Promise.reject(new DOMException('gone')) }")
+    script.faults = [0] * 9
+    script.gate.set()
+    row(page, "failed").wait_for()
+    assert page.get_by_role("alert").inner_text() == "a.txt cannot be read any more; choose it again"
+    script.faults = []
+    opened(page, script)
+    choose_again(page, tmp_path / "a.txt", b"x" * 3000)
+    row(page, "done").wait_for()
+    assert (script.called("abort"), len(script.called("begin"))) == ([], 1)
+
+
 def test_upload_goes_on_by_itself_when_the_network_is_back(page, script):
     script.kind, script.part_size, script.concurrency = "multipart", 1000, 1
     opened(page, script)

@@ -55,7 +55,7 @@ class Session {
       return await this.sent();
     } catch (error) {
       this.stop.abort(error);
-      if (this.options.signal?.aborted || !error.retryable || !this.resumable) this.giveUp();
+      if (this.options.signal?.aborted || !this.resumable || isRefused(error)) this.giveUp();
       throw this.options.signal?.aborted ? this.options.signal.reason : error;
     } finally {
       this.options.signal?.removeEventListener("abort", cancel);
@@ -285,6 +285,11 @@ class Session {
 // Tell the server that an upload is not wanted any more. Survives the page that calls it, and never fails.
 export async function abort(token, options) {
   await new Api(options).call("abort", { upload: token }, { keepalive: true }).catch(() => {});
+}
+
+// Somebody has answered. Whatever else goes wrong, such as in a page that is being left, a later page can go on.
+function isRefused({ status, retryable }) {
+  return status > 0 && !retryable;
 }
 
 // The file that is gone on with is not the one that was begun.
