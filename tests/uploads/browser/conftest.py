@@ -15,8 +15,8 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 
 from storages.backends.memory import MemoryStorage
-from storages.backends.s3 import S3Storage
 from storages.uploads import targets
+from tests.buckets import WiredBucket
 from tests.conftest import running
 from tests.servers.chromium import Chromium
 from tests.servers.process import HOST
@@ -32,6 +32,8 @@ POLICY = (
 LISTEN = """
 addEventListener("securitypolicyviolation", (event) => tellViolation(`${event.violatedDirective} ${event.blockedURI}`));
 """
+# S3 that makes an object once, and lets nobody add to a signed PUT.
+ONCE = {"file_overwrite": False, "create_only": True, "unsigned_headers": "refused"}
 WIDE = {"width": 1000, "height": 700}
 MIB = 1024**2
 
@@ -108,24 +110,14 @@ def scan(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Any:
 
 
 @pytest.fixture
-def bucket(scan: Any, seaweedfs: Any, wire: Proxy, site: Proxy, settings: Any) -> str:
+def bucket(scan: Any, seaweedfs: Any, wire: Proxy, site: Proxy, settings: Any) -> Iterator[str]:
     """A bucket whose rules, those of uploads_cors, let the site's pages in; all that goes there passes ``wire``."""
-    bucket = seaweedfs.make_bucket()
-    scan.storage = S3Storage(
-        bucket_name=bucket,
-        endpoint_url=wire.url,
-        access_key=seaweedfs.access_key,
-        secret_key=seaweedfs.secret_key,
-        region_name=seaweedfs.region,
-        addressing_style="path",
-        file_overwrite=False,
-        create_only=True,
-        unsigned_headers="refused",
-    )
-    call_command("uploads_cors", origin=[site.url], apply=True)
-    settings.TESTED_POLICY = POLICY.format(cloud=wire.url)
-    settings.UPLOADS_PART_SIZE, settings.UPLOADS_PARTS_ABOVE = 5 * MIB, 8 * MIB
-    return bucket
+    with WiredBucket(seaweedfs, wire) as bucket:
+        scan.storage = bucket.storage(**ONCE)
+        call_command("uploads_cors", origin=[site.url], apply=True)
+        settings.TESTED_POLICY = POLICY.format(cloud=wire.url)
+        settings.UPLOADS_PART_SIZE, settings.UPLOADS_PARTS_ABOVE = 5 * MIB, 8 * MIB
+        yield bucket.name
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ from storages.backends.azure_storage import AzureStorage
 from storages.backends.dropbox import DropboxStorage
 from storages.backends.gcloud import GoogleCloudStorage
 from storages.backends.memory import MemoryStorage
-from storages.backends.s3 import S3Storage
 from storages.uploads import kinds
 from storages.uploads.models import State, Upload
+from tests.buckets import WiredBucket
 from tests.conftest import running
 from tests.servers.azurite import Azurite
 from tests.servers.dropbox import TOKEN, FakeDropbox
@@ -35,7 +35,7 @@ from tests.servers.google_uploads import Bucket
 from tests.servers.process import HOST
 from tests.servers.proxy import Proxy
 
-from .conftest import MIB, POLICY, admit, of_browser, opened, until
+from .conftest import MIB, ONCE, POLICY, admit, of_browser, opened, until
 
 pytestmark = [
     pytest.mark.usefixtures("chromium"),  # before the database is made
@@ -92,19 +92,9 @@ def counted(wire: Proxy) -> Callable[[], int]:
 
 
 @pytest.fixture
-def seaweed(seaweedfs: Any, wire: Proxy) -> Place:
-    storage = S3Storage(
-        bucket_name=seaweedfs.make_bucket(),
-        endpoint_url=wire.url,
-        access_key=seaweedfs.access_key,
-        secret_key=seaweedfs.secret_key,
-        region_name=seaweedfs.region,
-        addressing_style="path",
-        file_overwrite=False,
-        create_only=True,
-        unsigned_headers="refused",
-    )
-    return Place(storage, wire, wire.url, counted(wire))
+def seaweed(seaweedfs: Any, wire: Proxy) -> Iterator[Place]:
+    with WiredBucket(seaweedfs, wire) as bucket:
+        yield Place(bucket.storage(**ONCE), wire, wire.url, counted(wire))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Faults that a reading for them has found, and what a change of a line could undo unseen."""
+"""Faults that there once were, and what a change of one line could undo unseen."""
 
 from __future__ import annotations
 
