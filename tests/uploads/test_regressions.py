@@ -9,13 +9,15 @@ import os
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import ContentFile
 from django.db import transaction
 from django.test import RequestFactory
 from django.utils import timezone
 
-from storages.uploads import claims, protocol, scanning, spool, views
+from storages.uploads import audience, claims, protocol, scanning, spool, views
 from storages.uploads.errors import UploadError
 from storages.uploads.fields import S3File, UploadedDirectly
 from storages.uploads.models import State, Upload
@@ -426,3 +428,31 @@ def test_upload_of_a_session_ends_for_who_logs_in(cloud, anna, settings):
 @pytest.fixture
 def captured(django_capture_on_commit_callbacks: Any) -> Any:
     return django_capture_on_commit_callbacks
+
+
+def asking(user: Any, session: Any) -> Any:
+    request = RequestFactory().get("/")
+    request.user, request.session = user, session
+    return request
+
+
+@pytest.mark.threat("T-19")
+@pytest.mark.parametrize(
+    ("change", "is_it"), [("none", True), ("logged in", False), ("session over", False), ("new key", True)]
+)
+def test_session_is_asked_for_as_long_as_it_lives(anna, settings, change, is_it):
+    session = SessionStore()
+    session.create()
+    said = audience.of(asking(AnonymousUser(), session))
+    if change == "session over":
+        SessionStore(session.session_key).delete()
+    if change == "new key":
+        settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another"
+    request = asking(anna if change == "logged in" else AnonymousUser(), SessionStore(session.session_key))
+    assert audience.is_it(request, *said) is is_it
+
+
+@pytest.mark.threat("T-18")
+def test_user_who_is_not_active_is_nobody_whichever_backend_lets_in(anna):
+    anna.is_active = False
+    assert audience.active_user(asking(anna, SessionStore())) is None
