@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.http import HttpRequest
 
 from storages import visitors
 from storages.visitors import active_user
+
+if TYPE_CHECKING:
+    from storages.uploads.models import Upload
 
 SALT = "storages.uploads.session"
 
@@ -45,3 +48,8 @@ def is_it(request: HttpRequest, user: str, session: str) -> bool:
     if user:
         return visitors.is_user(request, user)
     return bool(session) and active_user(request) is None and visitors.is_session(request, SALT, session)
+
+
+def has(request: HttpRequest, upload: Upload) -> bool:
+    """Whether an upload is of the one who asks."""
+    return is_it(request, "" if upload.user_id is None else str(upload.user_id), upload.session)

@@ -39,7 +39,7 @@ def look(token: object, field: Any, request: HttpRequest | None) -> Upload:
     upload = Upload._base_manager.filter(pk=said.row).first() if said else None
     if said is None or upload is None or request is None:
         raise UploadError("upload_not_found", _GONE)
-    if not audience.is_it(request, str(upload.user_id or ""), upload.session) or upload.field != label_of(field):
+    if not audience.has(request, upload) or upload.field != label_of(field):
         raise UploadError("upload_not_found", _GONE)
     if not constant_time_compare(said.pin, tokens.pin_of(upload)):
         raise UploadError("upload_not_found", _GONE)
@@ -110,7 +110,11 @@ class Claim:
 
 
 def guard(cls: Any) -> None:
-    """Have every save of the model ``cls`` that fails outside a transaction give back what it has claimed."""
+    """Have every save of the model ``cls`` that fails outside a transaction give back what it has claimed.
+
+    Django tells nobody of a save that fails, and a claim that is only made after the INSERT would come too late for a
+    row that another has beaten: so the method is wrapped, of the classes alone that have such a field.
+    """
     save_base = cls.save_base
     if getattr(save_base, "guards_claims", False):  # of a parent, or for another field
         return

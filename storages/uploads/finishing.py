@@ -88,12 +88,17 @@ def _close(upload: Upload, storage: Any) -> None:
 
 def _promoted(upload: Upload, storage: Any) -> Stat:
     """Return the Stat of the object under its final name, to which it is copied if that is not where it is."""
-    stat = _arrived(upload, storage, upload.target)
     if upload.staging:
-        with kinds.storage_errors(upload):
-            storage.copy(upload.staging, upload.name)
-        stat = _arrived(upload, storage, upload.name)
-    return stat
+        try:
+            _arrived(upload, storage, upload.staging)
+        except UploadError as error:
+            # Or a finish whose transaction came to nothing has moved it: only this server writes to the final name.
+            if error.code != "parts_missing":
+                raise
+        else:
+            with kinds.storage_errors(upload):
+                storage.copy(upload.staging, upload.name)
+    return _arrived(upload, storage, upload.name)
 
 
 def _arrived(upload: Upload, storage: Any, name: str) -> Stat:

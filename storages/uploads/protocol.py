@@ -154,7 +154,7 @@ def opened(
     upload = Upload._base_manager.filter(pk=said.row).first() if said else None
     if said is None or upload is None or not constant_time_compare(said.nonce, upload.nonce):
         raise UploadError("upload_not_found", "There is no such upload.")
-    if not audience.is_it(request, str(upload.user_id or ""), upload.session):
+    if not audience.has(request, upload):
         raise UploadError("upload_not_found", "There is no such upload.")
     if alive and upload.state in UNCLAIMED and upload.expires <= (now := timezone.now()):
         # Its time may be another one by now: another request has just finished it.

@@ -50,7 +50,7 @@ def _of_url(field: Any, url: str, request: HttpRequest) -> Upload:
     name = addresses.name_in(field.storage, url)
     rows = Upload._base_manager.filter(Q(staging=name) | Q(name=name)) if name else ()
     for upload in rows:
-        if audience.is_it(request, str(upload.user_id or ""), upload.session):
+        if audience.has(request, upload):
             return upload
     raise UploadError("upload_not_found", _UNKNOWN)
 
@@ -81,11 +81,7 @@ def measure(upload: Upload, field: Any) -> None:
     """Note the size of what has arrived under a signed form. Raises UploadError parts_missing, too_large, too_small."""
     if upload.size or upload.kind != "post":
         return
-    try:
-        with kinds.storage_errors(upload, FileNotFoundError):
-            size = _size(field.storage, upload.staging)
-    except FileNotFoundError as error:
-        raise UploadError("parts_missing", "The file has not arrived; send it.") from error
+    size = _size(upload, field.storage)
     if size < field.min_size:
         raise UploadError("too_small", "The file is empty.", field="size")
     if field.max_size is not None and size > field.max_size:
@@ -96,5 +92,12 @@ def measure(upload: Upload, field: Any) -> None:
     upload.size = size
 
 
-def _size(storage: Any, name: str) -> int:
-    return int(storage.stat(name).size if hasattr(storage, "stat") else storage.size(name))
+def _size(upload: Upload, storage: Any) -> int:
+    """Return the bytes that have arrived, or those of the copy, if a form's transaction came to nothing after it."""
+    for name in (upload.staging, upload.name):
+        try:
+            with kinds.storage_errors(upload, FileNotFoundError):
+                return int(storage.stat(name).size if hasattr(storage, "stat") else storage.size(name))
+        except FileNotFoundError:
+            continue
+    raise UploadError("parts_missing", "The file has not arrived; send it.")

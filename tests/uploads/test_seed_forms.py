@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from html.parser import HTMLParser
@@ -12,6 +13,8 @@ from django import forms
 from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.db import connection
+from django.db.models.signals import post_save
 from rest_framework import serializers
 
 from storages.uploads.errors import UploadError
@@ -54,6 +57,34 @@ def test_form_can_be_sent_again_after_an_error(somebody):
     assert post(somebody, url, name="x" * 21).status_code == 400
     assert post(somebody, url).status_code == 200
     assert Report.objects.get().file
+
+
+@pytest.mark.threat("T-21")
+def test_form_can_be_sent_again_after_a_transaction_that_came_to_nothing(somebody, monkeypatch, settings):
+    """What was uploaded has been copied by then, and what it was copied from is gone."""
+    monkeypatch.setitem(settings.DATABASES["default"], "ATOMIC_REQUESTS", True)
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    url = somebody.upload("reports/a.txt")
+    with receiving_error(post_save), pytest.raises(RuntimeError):
+        post(somebody, url)
+    assert (Report.objects.count(), Upload.objects.get().state) == (0, State.BEGUN)
+    assert post(somebody, url).status_code == 200
+    with Report.objects.get().file.open() as file:
+        assert file.read() == b"some text"
+
+
+@contextlib.contextmanager
+def receiving_error(signal):
+    """Have every save of a report fail once its row is there."""
+
+    def fail(**sent):
+        raise RuntimeError("after the row")
+
+    signal.connect(fail, sender=Report, weak=False)
+    try:
+        yield
+    finally:
+        signal.disconnect(fail, sender=Report)
 
 
 def test_form_takes_a_file_once(somebody):

@@ -491,6 +491,16 @@ def test_screen_reader_hears_start_quarters_and_end_only(page, script):
     ]
 
 
+def test_list_tells_what_is_uploaded_and_nothing_that_was(page, script):
+    """To who comes back to it, and hears no tick."""
+    opened(page, script)
+    choose(page, ("a.txt", 100))
+    row(page, "done").wait_for()
+    assert "a.txt is uploaded" in row(page, "done").aria_snapshot()
+    page.get_by_role("button", name="Remove a.txt").click()
+    assert page.locator("[role=status]").inner_text() == ""
+
+
 @pytest.mark.parametrize("kind", ["multipart", "tus"])
 def test_lost_connection_is_told_until_something_moves_again(page, script, kind):
     """To who looks and to who listens, and not in turns with a percentage at every attempt."""

@@ -373,6 +373,7 @@ class Row {
     this.bar.setAttribute("aria-labelledby", this.label.id);
     this.percent = element("span", "storages-upload-percent");
     this.percent.setAttribute("aria-hidden", "true"); // the bar says it
+    this.note = element("span", "storages-upload-note"); // what the tick shows
     this.again = button(owner.text("retry"), () => this.retry());
     this.button = button("", () => this.pressed());
     this.error = element("p", "storages-upload-error");
@@ -380,7 +381,7 @@ class Row {
     this.error.setAttribute("role", "alert");
     this.again.setAttribute("aria-describedby", `${this.label.id} ${this.error.id}`);
     this.button.setAttribute("aria-describedby", this.error.id);
-    this.item.append(this.label, this.size, this.bar, this.percent, this.again, this.button, this.error);
+    this.item.append(this.label, this.note, this.size, this.bar, this.percent, this.again, this.button, this.error);
     this.#becomes("waiting");
   }
 
@@ -393,6 +394,7 @@ class Row {
     this.state = this.item.dataset.state = state;
     this.again.hidden = state !== "failed";
     this.bar.hidden = this.percent.hidden = !this.busy;
+    this.note.textContent = state === "done" ? owner.text("done", { name: file.name }) : "";
     // One button all along, so that whoever is on it stays there.
     this.button.textContent = owner.text(this.busy ? "cancel_short" : "remove_short");
     this.button.setAttribute("aria-label", owner.text(this.busy ? "cancel" : "remove", { name: file.name }));
@@ -500,6 +502,7 @@ class Row {
 
   #fails(problem, final) {
     this.#becomes("failed");
+    this.owner.say("");
     this.error.textContent = problem;
     this.again.hidden = final;
   }
@@ -515,6 +518,7 @@ class Row {
     const cancelled = this.busy;
     this.owner.remove(this);
     if (cancelled) this.#say("cancelled");
+    else this.owner.say(""); // what it said may be of this file
   }
 
   stop() {
