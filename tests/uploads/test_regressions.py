@@ -438,12 +438,16 @@ def asking(user: Any, session: Any) -> Any:
 
 @pytest.mark.threat("T-19")
 @pytest.mark.parametrize(
-    ("change", "is_it"), [("none", True), ("logged in", False), ("session over", False), ("new key", True)]
+    ("change", "is_it"),
+    [("none", True), ("another", False), ("logged in", False), ("session over", False), ("new key", True)],
 )
 def test_session_is_asked_for_as_long_as_it_lives(anna, settings, change, is_it):
     session = SessionStore()
     session.create()
     said = audience.of(asking(AnonymousUser(), session))
+    if change == "another":
+        session = SessionStore()
+        session.create()
     if change == "session over":
         SessionStore(session.session_key).delete()
     if change == "new key":
