@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+from types import SimpleNamespace
 
+import botocore.auth
 import pytest
 from django.test import RequestFactory
 from django.utils import timezone
@@ -43,7 +45,13 @@ def site(clock, monkeypatch):
         moment = now(datetime.timezone.utc) + datetime.timedelta(seconds=clock.seconds)
         return moment.replace(tzinfo=None) if remove_tzinfo else moment
 
-    monkeypatch.setattr("botocore.auth.get_current_datetime", shown)
+    class Moment(datetime.datetime):
+        utcnow = staticmethod(shown)
+
+    if hasattr(botocore.auth, "get_current_datetime"):
+        monkeypatch.setattr("botocore.auth.get_current_datetime", shown)
+    else:  # an older botocore
+        monkeypatch.setattr("botocore.auth.datetime", SimpleNamespace(**{**vars(datetime), "datetime": Moment}))
     monkeypatch.setattr("azure.storage.blob._shared.policies.time", clock.time)
     return clock
 
