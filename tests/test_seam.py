@@ -48,7 +48,7 @@ SDKS = (
 # Imports go down, or stay in one layer. The first row that fits a module is its layer.
 LAYERS = [
     (1, ("contract", "errors", "names", "optional", "process", "settings", "sniffing", "streams", "terms", "usual")),
-    (1, ("lazy", "visitors")),
+    (1, ("lazy", "routes", "visitors")),
     (2, ("compress", "files", "mixin", "readers", "utils", "writers")),
     (3, ("base",)),
     (4, ("backends",)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from django.apps import apps
@@ -13,12 +13,13 @@ from django.core.checks import Warning as Advice
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import storages
 from django.db.models import FileField
-from django.urls import NoReverseMatch, URLPattern, URLResolver, get_resolver, reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.functional import empty
 from django.utils.module_loading import import_string
 
 from storages.private import servers, settings
 from storages.private.storage import ALIAS, PrivateFileSystemStorage, PrivateStorageMixin, private_storage
+from storages.routes import routes
 
 TAG = "storages_private"
 
@@ -307,22 +308,14 @@ def _public_roots() -> Iterator[tuple[str, str]]:
 
 
 def _routes() -> list[_Route]:
-    if not getattr(django_settings, "ROOT_URLCONF", None):
-        return []
-    return list(_routes_in(get_resolver().url_patterns, ""))
-
-
-def _routes_in(patterns: Iterable[Any], start: str) -> Iterator[_Route]:
     from storages.private.views import PrivateStorageView  # which needs the apps to be there
 
-    for pattern in patterns:
-        route = start + str(pattern.pattern)
-        if isinstance(pattern, URLResolver):
-            yield from _routes_in(pattern.url_patterns, route)
-        elif isinstance(pattern, URLPattern):
-            view = getattr(pattern.callback, "view_class", None)
-            if isinstance(view, type) and issubclass(view, PrivateStorageView):
-                yield _Route(route, view, getattr(pattern.callback, "view_initkwargs", {}))
+    found = []
+    for route, callback in routes():
+        view = getattr(callback, "view_class", None)
+        if isinstance(view, type) and issubclass(view, PrivateStorageView):
+            found.append(_Route(route, view, getattr(callback, "view_initkwargs", {})))
+    return found
 
 
 def _storages_of(route: _Route) -> list[Any]:

@@ -29,19 +29,11 @@ def is_canonical(name: str) -> bool:
         return False
 
 
-def local_path(storage: Storage, name: str) -> str:
-    """Return the real path of the file ``name`` on disk, which lies below the real path of the storage's root.
-
-    Raises FileNotFoundError for what is no regular file, or reached through a link out of the root;
-    NotImplementedError where the storage is not on disk; SuspiciousFileOperation from the storage.
-    """
-    return os.path.realpath(os.path.join(*local_place(storage, name)))  # noqa: PTH118
-
-
 def local_place(storage: Storage, name: str) -> tuple[str, str]:
     """Return the path of the storage's root, and the way from there to the file ``name``, on which is no link.
 
-    Raises as local_path() does.
+    Raises FileNotFoundError for what is no regular file, or reached through a link out of the root;
+    NotImplementedError where the storage is not on disk; SuspiciousFileOperation from the storage.
     """
     path, root = _paths(unwrapped(storage), name)
     start = os.path.join(root, "")  # noqa: PTH118

@@ -6,19 +6,19 @@ import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as Advice
 from django.core.exceptions import ImproperlyConfigured
 from django.template.defaultfilters import filesizeformat
-from django.urls import NoReverseMatch, URLPattern, URLResolver, get_resolver, reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
 from storages.contract import Enforced
 from storages.lazy import unwrapped
+from storages.routes import routes
 from storages.terms import SINGLE_KINDS
-from storages.uploads import authentication, kinds, permissions, sealing, settings
+from storages.uploads import authentication, kinds, permissions, sealing, settings, targets
 from storages.uploads.fields import PROMISES
 
 TAG = "storages_uploads"
@@ -145,12 +145,12 @@ def _check_authentication(authenticators: Any) -> Iterator[CheckMessage]:
 
 def check_fake(app_configs: Any, **options: Any) -> Iterator[CheckMessage]:
     """Report the fake S3 where it could be reached in production."""
-    routes = [route for route, module in _routes() if module.startswith("storages.uploads.testing")]
+    found = [route for route, module in _modules_of_views() if module.startswith("storages.uploads.testing")]
     if settings.get("UPLOADS_FAKE") and not django_settings.DEBUG:
         text = "UPLOADS_FAKE is set and DEBUG is not: the fake S3 answers to whoever finds it"
         yield _error("E008", text, "Set it in the settings of tests only.", None)
-    elif routes and not django_settings.DEBUG and settings.get("UPLOADS_FAKE") is None:
-        text = f"The fake S3 is among the URLs, at {routes[0]!r}, and DEBUG is off: it answers 404"
+    elif found and not django_settings.DEBUG and settings.get("UPLOADS_FAKE") is None:
+        text = f"The fake S3 is among the URLs, at {found[0]!r}, and DEBUG is off: it answers 404"
         yield _error("E008", text, "Include storages.uploads.testing.urls in development only.", None)
 
 
@@ -201,8 +201,7 @@ def _error(number: str, message: str, hint: str | None, where: Any) -> Error:
 
 
 def _fields() -> list[Any]:
-    models = apps.get_models()
-    return [field for model in models for field in model._meta.local_fields if hasattr(field, "uploads_directly")]
+    return list(targets.fields())
 
 
 def _prefix_of(field: Any) -> str:
@@ -293,18 +292,6 @@ def _problem_of_authenticator(hook: Any) -> str:
     return ""
 
 
-def _routes() -> list[tuple[str, str]]:
+def _modules_of_views() -> list[tuple[str, str]]:
     """Return the project's routes, and the modules of their views."""
-    if not getattr(django_settings, "ROOT_URLCONF", None):
-        return []
-    return list(_routes_in(get_resolver().url_patterns, ""))
-
-
-def _routes_in(patterns: Any, start: str) -> Iterator[tuple[str, str]]:
-    for pattern in patterns:
-        route = start + str(pattern.pattern)
-        if isinstance(pattern, URLResolver):
-            yield from _routes_in(pattern.url_patterns, route)
-        elif isinstance(pattern, URLPattern):
-            view = getattr(pattern.callback, "view_class", None) or pattern.callback
-            yield route, getattr(view, "__module__", "")
+    return [(route, getattr(getattr(view, "view_class", None) or view, "__module__", "")) for route, view in routes()]

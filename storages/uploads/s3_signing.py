@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.storage import storages
@@ -20,7 +19,7 @@ from django.utils import timezone
 
 from storages import sniffing
 from storages.names import clean_name
-from storages.uploads import audience, limits, naming, permissions, settings, signals, tokens
+from storages.uploads import audience, limits, naming, permissions, settings, signals, targets, tokens
 from storages.uploads.errors import UploadError
 from storages.uploads.models import Upload
 
@@ -76,10 +75,7 @@ def sign(request: HttpRequest, key: str, label: str = "") -> Signed:
 
 def signing_fields() -> Iterator[Any]:
     """Yield all fields of models for whose directories forms are signed."""
-    for model in apps.get_models():
-        for field in model._meta.local_fields:
-            if getattr(field, "signs_forms", False):
-                yield field
+    return (field for field in targets.fields() if getattr(field, "signs_forms", False))
 
 
 def check_permission(request: HttpRequest, fields: list[Any]) -> None:

@@ -12,9 +12,9 @@ from storages.lazy import unwrapped
 
 
 def fields() -> Iterator[Any]:
-    """Yield the fields of all models that are uploaded to directly."""
+    """Yield the fields of all models that are uploaded to directly, each once: a child has its parent's."""
     for model in apps.get_models():
-        for field in model._meta.get_fields():
+        for field in model._meta.local_fields:
             if getattr(field, "uploads_directly", False):
                 yield field
 

@@ -220,8 +220,8 @@ def test_link_within_the_root_and_a_root_behind_a_link_are_followed(request_of, 
     (root / "there and back").symlink_to("../root/public")
     (root.parent / "alias").symlink_to("root")
     behind = FileSystemStorage(root.parent / "alias")
-    assert names.local_path(behind, "same.txt") == str((root / "public/a.txt").resolve())
-    assert names.local_path(behind, "there and back/a.txt") == str((root / "public/a.txt").resolve())
+    assert Path(*names.local_place(behind, "same.txt")).resolve() == (root / "public/a.txt").resolve()
+    assert Path(*names.local_place(behind, "there and back/a.txt")).resolve() == (root / "public/a.txt").resolve()
     assert body_of(answer(request_of(), behind, "same.txt")) == b"public"
 
 
@@ -231,15 +231,15 @@ def test_sibling_that_begins_like_the_root_is_outside(storage, root):
     (root.parent / "root-of-others/a.txt").write_bytes(b"theirs")
     (root / "a.txt").symlink_to("../root-of-others/a.txt")
     with pytest.raises(FileNotFoundError):
-        names.local_path(storage, "a.txt")
+        names.local_place(storage, "a.txt")
 
 
 def test_storage_that_is_not_on_disk_has_no_local_path(memory):
     with pytest.raises(NotImplementedError):
-        names.local_path(memory, "a.txt")
+        names.local_place(memory, "a.txt")
 
 
 def test_path_that_is_none_of_a_disk_is_not_looked_up(memory, monkeypatch):
     monkeypatch.setattr(type(memory), "path", lambda self, name: f"bucket/{name}", raising=False)
     with pytest.raises(NotImplementedError):
-        names.local_path(memory, "a.txt")
+        names.local_place(memory, "a.txt")

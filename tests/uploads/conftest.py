@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from storages.uploads.models import Upload
 from tests.uploads import models
+from tests.uploads.form_models import nameless, paper
 from tests.uploads.kinds import KINDS, KindStorage
 
 ALL = [*KINDS, "tus"]
@@ -99,6 +100,14 @@ class Browser:
         begun = self.begun(body, **said)
         self.send(begun, body)
         return self.ok("finish", {"upload": begun["upload"]})
+
+
+@pytest.fixture
+def form_storages() -> Iterator[None]:
+    """What the models of forms store is gone after the test."""
+    yield
+    paper.client.clear()
+    nameless.client.clear()
 
 
 @pytest.fixture

@@ -26,16 +26,13 @@ from tests.uploads.files import HTML, PDF, PNG, finished, session_of, token_of
 from tests.uploads.form_models import Enclosure, Letter, nameless, paper
 from tests.uploads.form_site import EnclosureFormSet, LetterForm
 
-pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.uploads.form_site")]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.urls("tests.uploads.form_site"),
+    pytest.mark.usefixtures("form_storages"),
+]
 
 SCAN, FILE = "tests_uploads.Letter.scan", "tests_uploads.Enclosure.file"
-
-
-@pytest.fixture(autouse=True)
-def _empty_storages():
-    yield
-    paper.client.clear()
-    nameless.client.clear()
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from storages.uploads import tokens
 from storages.uploads.models import State, Upload
 from storages.uploads.serializers import DirectUploadField, DirectUploadModelSerializer
 from tests.uploads.files import HTML, PNG, finished, token_of
-from tests.uploads.form_models import Enclosure, Letter, nameless, paper
+from tests.uploads.form_models import Enclosure, Letter, paper
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("form_storages")]
 
 SCAN, FILE = "tests_uploads.Letter.scan", "tests_uploads.Enclosure.file"
 
@@ -39,13 +39,6 @@ class EnclosureSerializer(DirectUploadModelSerializer):
 class LetterViews(viewsets.ModelViewSet):
     queryset = Letter.objects.all()
     serializer_class = LetterSerializer
-
-
-@pytest.fixture(autouse=True)
-def _empty_storages():
-    yield
-    paper.client.clear()
-    nameless.client.clear()
 
 
 @pytest.fixture

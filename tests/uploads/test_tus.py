@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, InMemoryStorage
 from django.test import Client
 
@@ -496,3 +497,61 @@ def test_upload_outlives_a_request_that_fails(tus, settings):
     assert view._non_atomic_requests == {"default"}
     assert view.csrf_exempt is True
     assert view.login_required is False
+
+
+# What was once wrong
+
+
+@pytest.mark.parametrize("header", ["sha256 \xff", "sha256 é", "sha256", " ", "sha256 AAAA AAAA"])
+def test_checksum_header_that_cannot_be_read_is_a_bad_request(tus, header):
+    given = {"HTTP_TUS_RESUMABLE": "1.0.0", "HTTP_UPLOAD_TOKEN": tus.token, "HTTP_UPLOAD_OFFSET": "0"}
+    answer = tus.http.generic("PATCH", tus.url, b"0123456789", MIME, HTTP_UPLOAD_CHECKSUM=header, **given)
+    assert code_of(answer) == (400, "bad_request")
+    assert tus.offset() == 0
+
+
+@pytest.mark.threat("T-35")
+def test_metadata_that_are_too_long_are_refused_and_not_cut(anna, page):
+    slot = base64.b64encode(page.slot(NOTE).encode()).decode()
+    said = f"slot {slot},filename YS50eHQ=,rest"
+    said += "t" * ((8191 - len(said)) % 4) + " "
+    said += "A" * (8192 - len(said)) + ",checksum bm8gc3Vt"  # what a cut would take away
+    assert code_of(Tus(anna).ask("POST", Upload_Length=10, Upload_Metadata=said)) == (400, "bad_request")
+    assert not Upload.objects.exists()
+
+
+def test_metadata_may_not_say_a_thing_twice(anna, page):
+    slot = base64.b64encode(page.slot(NOTE).encode()).decode()
+    said = f"slot {slot},filename YS50eHQ=,filename YS5odG1s"
+    assert code_of(Tus(anna).ask("POST", Upload_Length=10, Upload_Metadata=said)) == (400, "bad_request")
+
+
+@pytest.mark.parametrize("sends", [False, True])
+def test_empty_file_is_whole_before_anything_is_sent(anna, page, storage, monkeypatch, sends):
+    monkeypatch.setattr(Note._meta.get_field("file"), "min_size", 0)
+    client = Tus(anna)
+    assert client.create(page.slot(NOTE), 0).status_code == 201
+    assert client.offset() == 0
+    if sends:
+        assert client.patch(0, b"", Content_Type=MIME, Content_Length=0).status_code == 204
+    assert page.ok("finish", {"upload": client.token})["size"] == 0
+    assert ([body for body, _ in storage.client.values()], list(spool.files())) == ([b""], [])
+
+
+def test_file_that_got_lost_while_it_was_scanned_is_to_be_sent_again(page, tus, settings):
+    settings.UPLOADS_SCANNER = lambda upload, file: None
+    tus.patch(0, b"0123456789")
+    assert page.call("finish", {"upload": tus.token}).status_code == 202
+    spool.discard(tus.row)
+    assert code_of(page.call("finish", {"upload": tus.token})) == (410, "upload_expired")
+    assert tus.row.state == State.EXPIRED
+
+
+def test_file_that_is_stored_already_is_not_looked_for_in_the_spool(page, tus, storage):
+    tus.patch(0, b"0123456789")
+    row = tus.row
+    storage.save(row.name, ContentFile(b"0123456789"))
+    assert row.move(State.UPLOADED, since=(State.BEGUN,), pin="1")
+    spool.discard(row)
+    assert page.ok("finish", {"upload": tus.token})["size"] == 10
+    assert len(storage.client) == 1

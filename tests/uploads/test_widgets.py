@@ -22,20 +22,17 @@ from storages.uploads.middleware import UploadsMiddleware
 from storages.uploads.models import State, Upload
 from storages.uploads.widgets import AdminDirectUploadInput, DirectUploadInput, Module
 from tests.uploads.files import PNG, finished, token_of
-from tests.uploads.form_models import Enclosure, Letter, nameless, paper
+from tests.uploads.form_models import Enclosure, Letter
 from tests.uploads.form_site import LetterForm
 
-pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.uploads.form_site")]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.urls("tests.uploads.form_site"),
+    pytest.mark.usefixtures("form_storages"),
+]
 
 SCAN, FILE = "tests_uploads.Letter.scan", "tests_uploads.Enclosure.file"
 HOSTILE = """"><img src=x onerror=alert(1)>'&<script>alert(1)</script>\u202egnp.exe"""
-
-
-@pytest.fixture(autouse=True)
-def _empty_storages():
-    yield
-    paper.client.clear()
-    nameless.client.clear()
 
 
 @pytest.fixture

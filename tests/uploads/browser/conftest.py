@@ -81,9 +81,14 @@ def page(new_page: Any) -> Any:
 
 
 @pytest.fixture
-def script() -> Iterator[Script]:
+def script_class() -> type[Script]:
+    return Script
+
+
+@pytest.fixture
+def script(script_class: type[Script]) -> Iterator[Script]:
     """A scripted site with a form, and its cloud on another origin."""
-    script = Script()
+    script = script_class()
     script.policy = POLICY
     with script.site, script.cloud:
         yield script

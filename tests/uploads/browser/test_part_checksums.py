@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from storages.uploads.models import Upload
 from tests.uploads.form_models import Letter
 
-from .conftest import POLICY, done, of_browser, opened, save, stored, written
+from .conftest import done, of_browser, opened, save, stored, written
 from .scripted import MIB, Answer, Request, Script
 from .test_widget import choose_again, row
 from .test_widget import opened as form_opened
@@ -75,13 +74,8 @@ class SummingScript(Script):
 
 
 @pytest.fixture
-def script() -> Iterator[SummingScript]:
-    """The scripted site of the other tests, but for what it says of checksums."""
-    script = SummingScript()
-    script.policy = POLICY
-    with script.site, script.cloud:
-        yield script
-        script.gate.set()
+def script_class() -> type[SummingScript]:
+    return SummingScript
 
 
 def digests(content: bytes, size: int = 2 * MIB) -> dict[str, str]:
